@@ -1,0 +1,76 @@
+"""A session's inbox: what was accepted and not yet taken by the actor, bounded twice.
+
+The batches wait in a Trio memory channel, which bounds their number. Their bytes are bounded here,
+because a batch may be a thousand times larger than another. The actor does not wait on the
+channel: it is woken once for many batches (see `pacer`), which saves a task switch a batch.
+"""
+
+from dataclasses import dataclass
+
+import trio
+
+from penstock.engine.level import Level
+from penstock.engine.wire import FrameBatch
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Arrival:
+    """A batch with what came beside it. `sidecar` is the client's JSON as it came, or None."""
+
+    batch: FrameBatch
+    received_unix_ms: int
+    sidecar: bytes | None = None
+
+
+class InboxFullError(Exception):
+    """The inbox is at its bound. Which one, and how full it was."""
+
+    def __init__(self, setting: str, limit: int, seen: int) -> None:
+        super().__init__(f"{setting}: {seen} would exceed {limit}")
+        self.setting = setting
+        self.limit = limit
+        self.seen = seen
+
+
+class Inbox:
+    """First in, first out. Nothing here waits."""
+
+    __slots__ = ("_level", "_max_batches", "_max_bytes", "_receive", "_send", "held_bytes")
+
+    def __init__(self, max_batches: int, max_bytes: int, level: Level) -> None:
+        """Bound the inbox; `level` counts the bytes of all inboxes together."""
+        self._level = level
+        self._max_batches = max_batches
+        self._max_bytes = max_bytes
+        self._send, self._receive = trio.open_memory_channel[Arrival](max_batches)
+        self.held_bytes = 0
+
+    def __len__(self) -> int:
+        return self._receive.statistics().current_buffer_used
+
+    def put_nowait(self, arrival: Arrival) -> None:
+        """Take a batch in, or raise InboxFullError and leave everything as it was."""
+        size = arrival.batch.held_bytes
+        if self.held_bytes + size > self._max_bytes:
+            raise InboxFullError("inbox_bytes", self._max_bytes, self.held_bytes + size)
+        try:
+            self._send.send_nowait(arrival)
+        except trio.WouldBlock:
+            raise InboxFullError("inbox_batches", self._max_batches, len(self) + 1) from None
+        self.held_bytes += size
+        self._level.take_nowait(size)
+
+    def take_nowait(self, max_batches: int, max_sidecar_bytes: int) -> list[Arrival]:
+        """Take out the oldest batches, within both bounds; the first one always fits."""
+        taken: list[Arrival] = []
+        sidecar_bytes = 0
+        while len(taken) < max_batches and sidecar_bytes < max_sidecar_bytes:
+            try:
+                arrival = self._receive.receive_nowait()
+            except trio.WouldBlock:
+                break
+            taken.append(arrival)
+            self.held_bytes -= arrival.batch.held_bytes
+            self._level.give(arrival.batch.held_bytes)
+            sidecar_bytes += len(arrival.sidecar or b"")
+        return taken

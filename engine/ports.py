@@ -1,0 +1,140 @@
+"""What the engine needs from outside, as protocols. `storage` and the composition root provide it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from penstock.engine.checkpoint import Checkpoint
+from penstock.engine.outcomes import Reason
+from penstock.engine.wire import FrameBatch
+
+
+class Clock(Protocol):
+    """Where time comes from. Decisions never ask the operating system themselves."""
+
+    def monotonic(self) -> float:
+        """Give seconds that only grow, for intervals and deadlines."""
+        ...
+
+    def unix(self) -> float:
+        """Give seconds since 1970 UTC, for tokens and records."""
+        ...
+
+
+class Purpose(StrEnum):
+    """What a principal consents to."""
+
+    BIOMETRIC = "biometric"
+    ANALYTICS = "analytics"
+
+
+class ConsentUnknownError(Exception):
+    """Nobody can say whether the principal consents; asking again later may help."""
+
+    def __init__(self, detail: str, *, retry_after: float) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class Consents(Protocol):
+    """Who consents to what."""
+
+    async def granted(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
+        """Say whether the principal consents in this organisation, or raise ConsentUnknownError."""
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class Quota:
+    """What an organisation may send. None is no limit."""
+
+    batches_per_second: float | None = None
+
+
+class Quotas(Protocol):
+    """What organisations may send."""
+
+    async def of_org(self, org_id: str) -> Quota:
+        """Give the quota in force."""
+        ...
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class SpooledBatch:
+    """One batch on its way to the spool file. `sidecar` is the client's JSON, as it came, or None."""
+
+    member: bytes
+    frame_count: int
+    received_unix_ms: int
+    sidecar: bytes | None
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class SpoolChunk:
+    """What one append adds to one session's file: the state before it, then the batches.
+
+    No batches is allowed: the checkpoint alone is then written.
+    """
+
+    before: Checkpoint
+    batches: tuple[SpooledBatch, ...]
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Recovered:
+    """What a spool file gave back: the state before its last chunk, and that chunk's whole batches.
+
+    `torn_frames` were announced by the last chunk but not written whole; they have been cut off.
+    """
+
+    before: Checkpoint
+    batches: tuple[FrameBatch, ...]
+    torn_frames: int
+
+
+class RecoveryError(Exception):
+    """A session's file could not be read. The message is for the operator's log."""
+
+
+@dataclass(slots=True, frozen=True)
+class SpoolHealth:
+    """Whether appends work. `reason` and `detail` tell of the newest failure while they do not."""
+
+    writable: bool
+    reason: Reason | None = None
+    detail: str = ""
+
+
+class Spool(Protocol):
+    """One append-only file a live session. Methods block; the writer calls them from a thread."""
+
+    def append(self, chunks: Sequence[SpoolChunk]) -> list[Reason | None]:
+        """Append each chunk to its session's file: None is done, a reason is why it was shed.
+
+        A chunk is written whole or not at all.
+        """
+        ...
+
+    def holds(self, session_id: str) -> bool:
+        """Say whether a file of this session was left by an earlier process. Never blocks."""
+        ...
+
+    def recover(self, session_id: str) -> Recovered | None:
+        """Read a session's file, cut off a torn end; None when there is no file.
+
+        Raises RecoveryError.
+        """
+        ...
+
+    def release(self, session_id: str) -> None:
+        """Close the session's file; the next append opens it again."""
+        ...
+
+    def probe(self) -> SpoolHealth:
+        """Try a small write and tell how the spool does."""
+        ...
+
+    def health(self) -> SpoolHealth:
+        """Tell how the newest append or probe went. Never blocks."""
+        ...

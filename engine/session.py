@@ -1,0 +1,361 @@
+"""One live session: an actor that owns its frames, its counts and its file's end.
+
+Theory of operation
+-------------------
+::
+
+    offer_nowait -> inbox -> chunk (with the writer) -> folded into the state, forgotten
+
+The front calls `offer_nowait`; it accepts or refuses at once and never waits. The actor's task is
+woken by the pacer (or early, when the inbox holds a flush's worth of bytes). Awake, it first
+finishes the chunk that came back from the writer, then begins the next one, and sleeps again. At
+most one chunk is with the writer, so a checkpoint taken when a chunk begins is exactly the state
+before it.
+
+The file comes first: frames are folded only when they are on disk. So the state is at any moment
+the fold of what the file holds, and recovery is to fold it again.
+
+============  =======================================================================
+state         what it means
+============  =======================================================================
+RECOVERING    its file, left by an earlier process, is being read; offers wait for that
+LIVE          it takes batches
+RESTING       idle for long; its task is gone, its checkpoint is kept
+FAILED        its actor crashed; the checkpoint before the crash is kept
+============  =======================================================================
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import trio
+
+from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.inbox import Arrival, Inbox, InboxFullError
+from penstock.engine.level import Level
+from penstock.engine.outcomes import FrameLedger, Reason, Tally
+from penstock.engine.pacer import Pacer
+from penstock.engine.ports import Clock, Recovered, SpoolChunk, SpooledBatch
+from penstock.engine.timeline import Timeline
+from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME
+from penstock.engine.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+# A chunk's sidecars travel in one gzip extra field of at most 65,535 bytes: 24 sidecars of 2 KiB
+# with the checkpoint beside them stay under it.
+CHUNK_BATCHES = 24
+CHUNK_SIDECAR_BYTES = 40_000
+
+
+class SessionState(StrEnum):
+    """The states of a session that this process knows."""
+
+    RECOVERING = "recovering"
+    LIVE = "live"
+    RESTING = "resting"
+    FAILED = "failed"
+
+
+TRANSITIONS: dict[SessionState, frozenset[SessionState]] = {
+    SessionState.RECOVERING: frozenset({SessionState.LIVE}),
+    SessionState.LIVE: frozenset({SessionState.RESTING, SessionState.FAILED}),
+    SessionState.RESTING: frozenset({SessionState.LIVE}),
+    SessionState.FAILED: frozenset({SessionState.LIVE}),
+}
+
+
+@dataclass(slots=True, frozen=True)
+class SessionLimits:
+    """The bounds of one session, by their settings' names."""
+
+    inbox_batches: int
+    inbox_bytes: int
+    spool_flush_bytes: int
+
+
+@dataclass(slots=True, frozen=True)
+class Plant:
+    """What all actors share: the engine's parts, made once a process."""
+
+    ledger: FrameLedger
+    memory: Level
+    inboxes: Level
+    pacer: Pacer
+    writer: Writer
+    clock: Clock
+    limits: SessionLimits
+
+
+@dataclass(slots=True, frozen=True)
+class Admitted:
+    """The batch was accepted. `position_bytes` counts landmark bytes accepted in the session."""
+
+    frame_count: int
+    position_bytes: int
+
+
+@dataclass(slots=True, frozen=True)
+class Refusal:
+    """The batch was not accepted, why, and when it may be worth another try.
+
+    A bound that was hit names its setting, its limit and the value seen.
+    """
+
+    reason: Reason
+    detail: str
+    retry_after: float | None = None
+    setting: str | None = None
+    limit: float | None = None
+    seen: float | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class SessionStatistics:
+    """What one live session holds."""
+
+    inbox_batches: int
+    inbox_bytes: int
+    unsettled_frames: int
+    accepted_frames: int
+    tally: Tally
+    timeline: Timeline
+
+
+@dataclass(slots=True, eq=False)
+class _Chunk:
+    """Frames on their way to disk and into the state."""
+
+    before: Checkpoint
+    arrivals: list[Arrival]
+    held_bytes: int
+    written: bool = False
+    shed: Reason | None = None
+
+
+class SessionActor:
+    """The owner of one session. Only its methods change its state."""
+
+    __slots__ = (
+        "_chunk",
+        "_inbox",
+        "_paced",
+        "_plant",
+        "_rest_wanted",
+        "_started_unix_ms",
+        "_unsaved",
+        "_wake_event",
+        "accepted_frames",
+        "identity",
+        "last_offer",
+        "tally",
+        "timeline",
+    )
+
+    def __init__(self, plant: Plant, state: Checkpoint) -> None:
+        self._plant = plant
+        self._inbox = Inbox(plant.limits.inbox_batches, plant.limits.inbox_bytes, plant.inboxes)
+        self._wake_event = trio.Event()
+        self._chunk: _Chunk | None = None
+        self._paced = False
+        self._rest_wanted = False
+        # What the file's newest checkpoint does not know yet, in frames refused or lost.
+        self._unsaved = 0
+        self._started_unix_ms = state.started_unix_ms
+        self.identity = state.identity
+        self.accepted_frames = state.accepted_frames
+        self.tally = state.tally
+        self.timeline = state.timeline
+        self.last_offer = plant.clock.monotonic()
+
+    # What the front calls; nothing here waits.
+
+    def offer_nowait(self, arrival: Arrival) -> Admitted | Refusal:
+        """Accept a batch into the inbox, or refuse it. Counts it either way."""
+        plant = self._plant
+        batch = arrival.batch
+        size = batch.held_bytes
+        self.last_offer = plant.clock.monotonic()
+        if not plant.memory.take_nowait(size):
+            return self.refuse_nowait(
+                Refusal(
+                    Reason.FRAME_MEMORY_FULL,
+                    "the frames that wait have used up the process's frame memory",
+                    retry_after=1.0,
+                    setting="frame_memory_bytes",
+                    limit=plant.memory.limit,
+                    seen=plant.memory.held + size,
+                ),
+                batch.frame_count,
+            )
+        try:
+            self._inbox.put_nowait(arrival)
+        except InboxFullError as full:
+            plant.memory.give(size)
+            return self.refuse_nowait(
+                Refusal(
+                    Reason.INBOX_FULL,
+                    "the session's inbox is full",
+                    retry_after=1.0,
+                    setting=full.setting,
+                    limit=full.limit,
+                    seen=full.seen,
+                ),
+                batch.frame_count,
+            )
+        plant.ledger.admit(self.tally, batch.frame_count)
+        self.accepted_frames += batch.frame_count
+        self._rest_wanted = False
+        if self._inbox.held_bytes >= plant.limits.spool_flush_bytes:
+            self.wake()
+        else:
+            self._pace()
+        return Admitted(batch.frame_count, self.accepted_frames * LANDMARK_BYTES_PER_FRAME)
+
+    def refuse_nowait(self, refusal: Refusal, frames: int) -> Refusal:
+        """Count frames that were turned away."""
+        self._plant.ledger.refuse(self.tally, refusal.reason, frames)
+        self._unsaved += frames
+        return refusal
+
+    def wake(self) -> None:
+        """Have the task look at its inbox and its chunk soon."""
+        self._wake_event.set()
+
+    def rest(self) -> None:
+        """Ask the task to bring everything to disk and return. A new batch withdraws it."""
+        self._rest_wanted = True
+        self.wake()
+
+    # The task.
+
+    async def run(self) -> None:
+        """Move frames from the inbox to disk and into the state, until it may rest."""
+        while True:
+            await self._wake_event.wait()
+            self._wake_event = trio.Event()
+            self._paced = False
+            if self._chunk is not None and self._chunk.written:
+                self._finish_chunk()
+            if self._chunk is None and (len(self._inbox) or (self._rest_wanted and self._unsaved)):
+                self._begin_chunk()
+            if self._rest_wanted and self._chunk is None:
+                return
+
+    def checkpoint(self) -> Checkpoint:
+        """Give the state without what is pending."""
+        return Checkpoint(
+            self.identity,
+            self._started_unix_ms,
+            self.accepted_frames - self.tally.pending,
+            replace(self.timeline),
+            self.tally.settled(),
+        )
+
+    def abandon(self, reason: Reason) -> Checkpoint:
+        """Count everything that is still held as lost; give the last state that is sound."""
+        chunk = self._chunk
+        last = self.checkpoint() if chunk is None else chunk.before
+        held = self._inbox.take_nowait(self._plant.limits.inbox_batches, 1 << 62)
+        self._plant.memory.give(sum(arrival.batch.held_bytes for arrival in held))
+        if chunk is not None:
+            self._plant.memory.give(chunk.held_bytes)
+            self._chunk = None
+        self._plant.ledger.settle(self.tally, reason, self.tally.pending)
+        return replace(
+            last,
+            accepted_frames=self.accepted_frames,
+            tally=self.tally.settled(),
+        )
+
+    def statistics(self) -> SessionStatistics:
+        """Give what the session holds now."""
+        return SessionStatistics(
+            len(self._inbox),
+            self._inbox.held_bytes,
+            self.tally.pending,
+            self.accepted_frames,
+            Tally(self.tally.seen, self.tally.pending, dict(self.tally.ended)),
+            replace(self.timeline),
+        )
+
+    def _pace(self) -> None:
+        if not self._paced:
+            self._paced = True
+            self._plant.pacer.call_later(self.wake)
+
+    def _begin_chunk(self) -> None:
+        if self._plant.writer.full:  # the frames stay in the inbox, which then refuses
+            self._pace()
+            return
+        before = self.checkpoint()
+        arrivals = self._inbox.take_nowait(CHUNK_BATCHES, CHUNK_SIDECAR_BYTES)
+        self._unsaved = 0
+        self._chunk = _Chunk(before, arrivals, sum(a.batch.held_bytes for a in arrivals))
+        spooled = tuple(
+            SpooledBatch(a.batch.member, a.batch.frame_count, a.received_unix_ms, a.sidecar)
+            for a in arrivals
+        )
+        self._plant.writer.submit_nowait(SpoolChunk(before, spooled), self._chunk_written)
+
+    def _chunk_written(self, shed: Reason | None) -> None:
+        # Runs in the writer's task: only notes it down. A session in traffic is woken by its next
+        # batch anyway; there is a wake-up of its own only where somebody waits for the end.
+        chunk = self._chunk
+        if chunk is None:  # abandoned meanwhile
+            return
+        chunk.written = True
+        chunk.shed = shed
+        if self._rest_wanted or self._inbox.held_bytes >= self._plant.limits.spool_flush_bytes:
+            self.wake()
+        else:
+            self._pace()
+
+    def _finish_chunk(self) -> None:
+        chunk = self._chunk
+        if chunk is None:
+            return
+        ledger = self._plant.ledger
+        for arrival in chunk.arrivals:
+            if chunk.shed is None:
+                used, repeated = self.timeline.fold(arrival.batch.timestamps_ms)
+                ledger.settle(self.tally, Reason.USED, used)
+                ledger.settle(self.tally, Reason.REPEATED, repeated)
+            else:
+                ledger.settle(self.tally, chunk.shed, arrival.batch.frame_count)
+                self._unsaved += arrival.batch.frame_count
+        self._chunk = None
+        self._plant.memory.give(chunk.held_bytes)
+
+
+def new_checkpoint(identity: SessionIdentity, clock: Clock) -> Checkpoint:
+    """Give the state of a session that has just been seen for the first time."""
+    return Checkpoint(identity, int(clock.unix() * 1000), 0, Timeline(), Tally())
+
+
+def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpoint:
+    """Turn what a file gave back into the state that a session goes on from."""
+    before = recovered.before
+    timeline = replace(before.timeline)
+    ledger = FrameLedger()
+    tally = before.tally
+    frames = sum(batch.frame_count for batch in recovered.batches)
+    ledger.admit(tally, frames + recovered.torn_frames)
+    ledger.settle(tally, Reason.TORN_SPOOL, recovered.torn_frames)
+    try:
+        for batch in recovered.batches:
+            used, repeated = timeline.fold(batch.timestamps_ms)
+            ledger.settle(tally, Reason.USED, used)
+            ledger.settle(tally, Reason.REPEATED, repeated)
+    except Exception as error:  # noqa: BLE001 - what crashed the actor before must not crash every restart
+        warn(f"{type(error).__name__}: {error}")
+        timeline = before.timeline
+        ledger.settle(tally, Reason.ACTOR_CRASHED, tally.pending)
+    return replace(
+        before,
+        accepted_frames=before.accepted_frames + frames,
+        timeline=timeline,
+        tally=tally,
+    )

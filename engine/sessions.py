@@ -1,0 +1,309 @@
+"""All sessions that this process knows, and the only way to them.
+
+Theory of operation
+-------------------
+A session is in one of three places: `_live` (an actor's task runs), `_dormant` (its checkpoint is
+kept: it rests, or its actor failed), or only in its file (left by an earlier process, or forgotten
+here because too many rest). An offer brings it to life from any of them. Only the last one has to
+wait, for the file to be read; everybody who offers meanwhile waits for the same reading, which
+goes on when the first of them is cancelled.
+
+One wrapper supervises each actor. A session's failure is counted, logged and contained.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.inbox import Arrival
+from penstock.engine.outcomes import Reason
+from penstock.engine.ports import RecoveryError, Spool, SpoolChunk
+from penstock.engine.session import (
+    Admitted,
+    Plant,
+    Refusal,
+    SessionActor,
+    SessionState,
+    fold_recovered,
+    new_checkpoint,
+)
+
+logger = logging.getLogger(__name__)
+
+_SWEEP_SECONDS = 1.0
+
+
+@dataclass(slots=True, frozen=True)
+class SessionsLimits:
+    """The bounds over all sessions, by their settings' names."""
+
+    max_live_sessions: int
+    max_resting_sessions: int
+    session_rest_seconds: float
+
+
+@dataclass(slots=True, frozen=True)
+class WrongOwner:
+    """The session belongs to another principal or organisation than the token's."""
+
+
+@dataclass(slots=True, frozen=True)
+class SessionsStatistics:
+    """How many sessions there are, by state, and what became of sessions so far."""
+
+    recovering: int
+    live: int
+    resting: int
+    failed: int
+    started: int
+    woken: int
+    recovered: int
+    crashed: int
+
+
+@dataclass(slots=True, eq=False)
+class _Dormant:
+    checkpoint: Checkpoint
+    state: SessionState
+
+
+@dataclass(slots=True, eq=False)
+class _Reading:
+    """A file that is being read. `failure` is known once `done` is set."""
+
+    done: trio.Event
+    failure: str | None = None
+
+
+class Sessions:
+    """The registry: finds, starts, wakes, rests and supervises actors."""
+
+    def __init__(
+        self,
+        plant: Plant,
+        spool: Spool,
+        limits: SessionsLimits,
+        nursery: trio.Nursery,
+        run_blocking: Callable[..., Awaitable[Any]],
+    ) -> None:
+        self._plant = plant
+        self._spool = spool
+        self._limits = limits
+        self._nursery = nursery
+        self._run_blocking = run_blocking
+        self._live: dict[str, SessionActor] = {}
+        self._dormant: dict[str, _Dormant] = {}
+        self._reading: dict[str, _Reading] = {}
+        self._draining = False
+        self._none_live = trio.Event()
+        self._started = self._woken = self._recovered = self._crashed = 0
+
+    # What handlers call.
+
+    async def offer(
+        self, identity: SessionIdentity, arrival: Arrival
+    ) -> Admitted | Refusal | WrongOwner:
+        """Hand a batch to its session. Waits only while the session's file is being read."""
+        actor = self._live.get(identity.session_id)
+        if actor is None:
+            found = await self._bring_to_life(identity)
+            if not isinstance(found, SessionActor):
+                if isinstance(found, Refusal):
+                    self.refuse(identity, found.reason, arrival.batch.frame_count)
+                return found
+            actor = found
+        if self._draining:
+            return actor.refuse_nowait(_DRAINING, arrival.batch.frame_count)
+        if actor.identity != identity:
+            return WrongOwner()
+        return actor.offer_nowait(arrival)
+
+    def refuse(self, identity: SessionIdentity, reason: Reason, frames: int) -> None:
+        """Count frames that a gate turned away before they reached their session."""
+        actor = self._live.get(identity.session_id)
+        if actor is not None and actor.identity == identity:
+            actor.refuse_nowait(Refusal(reason, ""), frames)
+        else:
+            self._plant.ledger.refuse(None, reason, frames)
+
+    # What the operators' side reads.
+
+    def statistics(self) -> SessionsStatistics:
+        """Count the sessions by state."""
+        failed = sum(d.state is SessionState.FAILED for d in self._dormant.values())
+        return SessionsStatistics(
+            len(self._reading),
+            len(self._live),
+            len(self._dormant) - failed,
+            failed,
+            self._started,
+            self._woken,
+            self._recovered,
+            self._crashed,
+        )
+
+    # Coming to life.
+
+    async def _bring_to_life(
+        self, identity: SessionIdentity
+    ) -> SessionActor | Refusal | WrongOwner:
+        session_id = identity.session_id
+        if session_id not in self._dormant and self._spool.holds(session_id):
+            reading = await self._read_file(session_id)
+            if reading.failure is not None:
+                return Refusal(Reason.RECOVERY_FAILED, reading.failure, retry_after=5.0)
+        return _DRAINING if self._draining else self._revive_nowait(identity)
+
+    async def _read_file(self, session_id: str) -> _Reading:
+        if (reading := self._reading.get(session_id)) is None:
+            reading = self._reading[session_id] = _Reading(trio.Event())
+            self._nursery.start_soon(self._recover, session_id, reading)
+        await reading.done.wait()
+        return reading
+
+    def _revive_nowait(self, identity: SessionIdentity) -> SessionActor | Refusal | WrongOwner:
+        session_id = identity.session_id
+        if (actor := self._live.get(session_id)) is not None:
+            return actor
+        if len(self._live) >= self._limits.max_live_sessions:
+            return Refusal(
+                Reason.SESSIONS_FULL,
+                "the process holds as many live sessions as it may",
+                retry_after=5.0,
+                setting="max_live_sessions",
+                limit=self._limits.max_live_sessions,
+                seen=len(self._live),
+            )
+        dormant = self._dormant.get(session_id)
+        if dormant is None:
+            self._started += 1
+            return self._start(new_checkpoint(identity, self._plant.clock))
+        if dormant.checkpoint.identity != identity:
+            return WrongOwner()
+        del self._dormant[session_id]
+        self._woken += 1
+        return self._start(dormant.checkpoint)
+
+    def _start(self, state: Checkpoint) -> SessionActor:
+        actor = SessionActor(self._plant, state)
+        self._live[state.identity.session_id] = actor
+        self._nursery.start_soon(self._supervise, actor)
+        return actor
+
+    async def _recover(self, session_id: str, reading: _Reading) -> None:
+        try:
+            recovered = await self._run_blocking(self._spool.recover, session_id)
+        except RecoveryError as error:
+            reading.failure = "the session's spool file could not be read"
+            logger.error(  # noqa: TRY400 - the message says it all; the stack is the spool's
+                "session.recovery_failed", extra={"session_id": session_id, "error": str(error)}
+            )
+        else:
+            if recovered is not None:
+                state = fold_recovered(recovered, lambda why: _log_crash(session_id, why))
+                self._keep(_Dormant(state, SessionState.RESTING))
+                self._recovered += 1
+                logger.info(
+                    "session.recovered",
+                    extra={
+                        "session_id": session_id,
+                        "frames": state.accepted_frames,
+                        "torn_frames": recovered.torn_frames,
+                    },
+                )
+        finally:
+            del self._reading[session_id]
+            reading.done.set()
+
+    # Ending.
+
+    async def _supervise(self, actor: SessionActor) -> None:
+        session_id = actor.identity.session_id
+        try:
+            await actor.run()
+        except Exception as error:  # noqa: BLE001 - the one place where a session's failure is contained
+            self._crashed += 1
+            _log_crash(session_id, f"{type(error).__name__}: {error}", error)
+            checkpoint = actor.abandon(Reason.ACTOR_CRASHED)
+            self._keep(_Dormant(checkpoint, SessionState.FAILED))
+            if not self._plant.writer.full:
+                # So that a restart goes on from here, and not from the frames that crashed it.
+                self._plant.writer.submit_nowait(
+                    SpoolChunk(checkpoint, ()), lambda _: self._release(session_id)
+                )
+        else:
+            self._keep(_Dormant(actor.checkpoint(), SessionState.RESTING))
+            self._spool.release(session_id)
+        del self._live[session_id]
+        if not self._live:
+            self._none_live.set()
+
+    def _release(self, session_id: str) -> None:
+        if session_id not in self._live:
+            self._spool.release(session_id)
+
+    def _keep(self, dormant: _Dormant) -> None:
+        self._dormant[dormant.checkpoint.identity.session_id] = dormant
+        while len(self._dormant) > self._limits.max_resting_sessions:
+            del self._dormant[next(iter(self._dormant))]  # the oldest; its file holds it
+
+    async def sweep(self) -> None:
+        """Lay idle sessions to rest, until cancelled."""
+        while True:
+            await trio.sleep(_SWEEP_SECONDS)
+            idle_since = self._plant.clock.monotonic() - self._limits.session_rest_seconds
+            for actor in self._live.values():
+                if actor.last_offer < idle_since:
+                    actor.rest()
+
+    async def drain(self) -> None:
+        """Accept nothing more and bring everything to disk. The caller sets the deadline."""
+        self._draining = True
+        for actor in self._live.values():
+            actor.rest()
+        if self._live:
+            self._none_live = trio.Event()
+            await self._none_live.wait()
+        await self._plant.writer.wait_empty()
+
+    def abandon(self) -> int:
+        """Count what the deadline left behind as lost; give how many frames that were."""
+        lost = sum(actor.tally.pending for actor in self._live.values())
+        for actor in self._live.values():
+            actor.abandon(Reason.SHUTDOWN)
+        self._live.clear()
+        return lost
+
+
+_DRAINING = Refusal(Reason.DRAINING, "the service is shutting down", retry_after=5.0)
+
+
+def _log_crash(session_id: str, why: str, error: BaseException | None = None) -> None:
+    logger.error("session.crashed", extra={"session_id": session_id, "error": why}, exc_info=error)
+
+
+@asynccontextmanager
+async def open_sessions(
+    plant: Plant,
+    spool: Spool,
+    limits: SessionsLimits,
+    *,
+    run_blocking: Callable[..., Awaitable[Any]] = trio.to_thread.run_sync,
+) -> AsyncIterator[Sessions]:
+    """Run the registry's tasks around the block. Call `drain` inside it, with a deadline."""
+    async with trio.open_nursery() as nursery:
+        sessions = Sessions(plant, spool, limits, nursery, run_blocking)
+        nursery.start_soon(plant.pacer.run)
+        nursery.start_soon(sessions.sweep)
+        try:
+            yield sessions
+        finally:
+            nursery.cancel_scope.cancel()
+            lost = sessions.abandon()
+            if lost:
+                logger.error("sessions.abandoned", extra={"lost_frames": lost})
