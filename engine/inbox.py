@@ -35,7 +35,15 @@ class InboxFullError(Exception):
 class Inbox:
     """First in, first out. Nothing here waits."""
 
-    __slots__ = ("_level", "_max_batches", "_max_bytes", "_receive", "_send", "held_bytes")
+    __slots__ = (
+        "_level",
+        "_max_batches",
+        "_max_bytes",
+        "_receive",
+        "_send",
+        "held_batches",
+        "held_bytes",
+    )
 
     def __init__(self, max_batches: int, max_bytes: int, level: Level) -> None:
         """Bound the inbox; `level` counts the bytes of all inboxes together."""
@@ -43,10 +51,8 @@ class Inbox:
         self._max_batches = max_batches
         self._max_bytes = max_bytes
         self._send, self._receive = trio.open_memory_channel[Arrival](max_batches)
+        self.held_batches = 0
         self.held_bytes = 0
-
-    def __len__(self) -> int:
-        return self._receive.statistics().current_buffer_used
 
     def put_nowait(self, arrival: Arrival) -> None:
         """Take a batch in, or raise InboxFullError and leave everything as it was."""
@@ -56,21 +62,17 @@ class Inbox:
         try:
             self._send.send_nowait(arrival)
         except trio.WouldBlock:
-            raise InboxFullError("inbox_batches", self._max_batches, len(self) + 1) from None
+            raise InboxFullError("inbox_batches", self._max_batches, self.held_batches + 1) from None
+        self.held_batches += 1
         self.held_bytes += size
         self._level.take_nowait(size)
 
-    def take_nowait(self, max_batches: int, max_sidecar_bytes: int) -> list[Arrival]:
-        """Take out the oldest batches, within both bounds; the first one always fits."""
-        taken: list[Arrival] = []
-        sidecar_bytes = 0
-        while len(taken) < max_batches and sidecar_bytes < max_sidecar_bytes:
-            try:
-                arrival = self._receive.receive_nowait()
-            except trio.WouldBlock:
-                break
-            taken.append(arrival)
-            self.held_bytes -= arrival.batch.held_bytes
-            self._level.give(arrival.batch.held_bytes)
-            sidecar_bytes += len(arrival.sidecar or b"")
+    def take_nowait(self, max_batches: int) -> list[Arrival]:
+        """Take out the oldest batches."""
+        count = min(max_batches, self.held_batches)
+        taken = [self._receive.receive_nowait() for _ in range(count)]
+        size = sum(arrival.batch.held_bytes for arrival in taken)
+        self.held_batches -= count
+        self.held_bytes -= size
+        self._level.give(size)
         return taken

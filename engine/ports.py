@@ -1,4 +1,4 @@
-"""What the engine needs from outside, as protocols. `storage` and the composition root provide it."""
+"""What the engine needs from outside, as protocols; storage and the composition root provide it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,9 +60,13 @@ class Quotas(Protocol):
         ...
 
 
+# A chunk of this many batches, each with the largest sidecar, fits into every spool's record of it.
+MAX_CHUNK_BATCHES = 15
+
+
 @dataclass(slots=True, frozen=True, eq=False)
 class SpooledBatch:
-    """One batch on its way to the spool file. `sidecar` is the client's JSON, as it came, or None."""
+    """One batch on its way to the spool file. `sidecar` is the client's JSON, or None."""
 
     member: bytes
     frame_count: int
@@ -74,7 +78,7 @@ class SpooledBatch:
 class SpoolChunk:
     """What one append adds to one session's file: the state before it, then the batches.
 
-    No batches is allowed: the checkpoint alone is then written.
+    At most MAX_CHUNK_BATCHES. None is allowed: the checkpoint alone is then written.
     """
 
     before: Checkpoint

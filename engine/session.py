@@ -37,18 +37,12 @@ from penstock.engine.inbox import Arrival, Inbox, InboxFullError
 from penstock.engine.level import Level
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
-from penstock.engine.ports import Clock, Recovered, SpoolChunk, SpooledBatch
+from penstock.engine.ports import MAX_CHUNK_BATCHES, Clock, Recovered, SpoolChunk, SpooledBatch
 from penstock.engine.timeline import Timeline
 from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME
 from penstock.engine.writer import Writer
 
 logger = logging.getLogger(__name__)
-
-# A chunk's sidecars travel in one gzip extra field of at most 65,535 bytes: 24 sidecars of 2 KiB
-# with the checkpoint beside them stay under it.
-CHUNK_BATCHES = 24
-CHUNK_SIDECAR_BYTES = 40_000
-
 
 class SessionState(StrEnum):
     """The states of a session that this process knows."""
@@ -239,7 +233,7 @@ class SessionActor:
             self._paced = False
             if self._chunk is not None and self._chunk.written:
                 self._finish_chunk()
-            if self._chunk is None and (len(self._inbox) or (self._rest_wanted and self._unsaved)):
+            if self._chunk is None and (self._inbox.held_batches or (self._rest_wanted and self._unsaved)):
                 self._begin_chunk()
             if self._rest_wanted and self._chunk is None:
                 return
@@ -250,7 +244,7 @@ class SessionActor:
             self.identity,
             self._started_unix_ms,
             self.accepted_frames - self.tally.pending,
-            replace(self.timeline),
+            self.timeline.copy(),
             self.tally.settled(),
         )
 
@@ -258,7 +252,7 @@ class SessionActor:
         """Count everything that is still held as lost; give the last state that is sound."""
         chunk = self._chunk
         last = self.checkpoint() if chunk is None else chunk.before
-        held = self._inbox.take_nowait(self._plant.limits.inbox_batches, 1 << 62)
+        held = self._inbox.take_nowait(self._plant.limits.inbox_batches)
         self._plant.memory.give(sum(arrival.batch.held_bytes for arrival in held))
         if chunk is not None:
             self._plant.memory.give(chunk.held_bytes)
@@ -273,12 +267,12 @@ class SessionActor:
     def statistics(self) -> SessionStatistics:
         """Give what the session holds now."""
         return SessionStatistics(
-            len(self._inbox),
+            self._inbox.held_batches,
             self._inbox.held_bytes,
             self.tally.pending,
             self.accepted_frames,
             Tally(self.tally.seen, self.tally.pending, dict(self.tally.ended)),
-            replace(self.timeline),
+            self.timeline.copy(),
         )
 
     def _pace(self) -> None:
@@ -291,7 +285,7 @@ class SessionActor:
             self._pace()
             return
         before = self.checkpoint()
-        arrivals = self._inbox.take_nowait(CHUNK_BATCHES, CHUNK_SIDECAR_BYTES)
+        arrivals = self._inbox.take_nowait(MAX_CHUNK_BATCHES)
         self._unsaved = 0
         self._chunk = _Chunk(before, arrivals, sum(a.batch.held_bytes for a in arrivals))
         spooled = tuple(
@@ -338,7 +332,7 @@ def new_checkpoint(identity: SessionIdentity, clock: Clock) -> Checkpoint:
 def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpoint:
     """Turn what a file gave back into the state that a session goes on from."""
     before = recovered.before
-    timeline = replace(before.timeline)
+    timeline = before.timeline.copy()
     ledger = FrameLedger()
     tally = before.tally
     frames = sum(batch.frame_count for batch in recovered.batches)

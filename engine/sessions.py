@@ -208,6 +208,9 @@ class Sessions:
                 state = fold_recovered(recovered, lambda why: _log_crash(session_id, why))
                 self._keep(_Dormant(state, SessionState.RESTING))
                 self._recovered += 1
+                if recovered.torn_frames and not self._plant.writer.full:
+                    # The file no longer tells of them: the next process must know as well.
+                    self._plant.writer.submit_nowait(SpoolChunk(state, ()), lambda _: None)
                 logger.info(
                     "session.recovered",
                     extra={

@@ -25,6 +25,18 @@ class Timeline:
     gap_ms_total: int = 0
     longest_gap_ms: int = 0
 
+    def copy(self) -> "Timeline":
+        """Give the same state, apart from this one."""
+        return Timeline(
+            self.first_ms,
+            self.newest_ms,
+            self.used,
+            self.repeated,
+            self.gaps,
+            self.gap_ms_total,
+            self.longest_gap_ms,
+        )
+
     def fold(self, timestamps_ms: Sequence[int]) -> tuple[int, int]:
         """Take the (never falling) times of one batch; give how many were used and repeated."""
         used = repeated = 0

@@ -1,0 +1,55 @@
+# make help lists the targets. Everything is installed into .venv; nothing else is touched.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+# Arguments for pytest, such as ARGS='-k settings'.
+ARGS ?=
+
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUNTIME) ## install what the service needs, then start it on this machine for trying out
+	@echo "Starting penstock serve --dev (Ctrl-C stops it)"
+	@exec $(BIN)/penstock serve --dev
+
+test: $(DEV) ## install what the tests need, then run them all (ARGS='-k name' for some)
+	@echo "Running the tests"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## check style, types, and that the generated reference tables are up to date
+	@echo "Checking style (ruff)"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "Checking types (mypy, basedpyright)"
+	@$(BIN)/mypy
+	@$(BIN)/basedpyright
+	@echo "Checking the generated reference tables"
+	@$(BIN)/penstock reference --check
+
+clean: ## remove what was installed and built (not the data folder)
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Penstock needs Python 3.11 or later, and '$(PYTHON)' is not: make PYTHON=python3.12" >&2; \
+	    exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing penstock and what it needs into $(VENV)"
+	@$(PIP) -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing penstock and what its tests need into $(VENV)"
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(RUNTIME)

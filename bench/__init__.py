@@ -1,0 +1,1 @@
+"""How fast it is: a load generator and the peers that it is measured against."""

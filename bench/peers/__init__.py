@@ -1,0 +1,1 @@
+"""Servers to be measured against: the same work without Penstock's front."""

@@ -1,0 +1,354 @@
+"""One client's connection: the express lane in front of Hypercorn's protocol.
+
+Theory of operation
+-------------------
+The connection starts with nothing but the lane's reader. Only when something arrives that is not
+the lane's (another route, HTTP/2, anything unusual) are Hypercorn's protocol and its task group
+made; from then on both live side by side, and the lane looks at the bytes whenever Hypercorn's
+protocol stands between requests. TLS connections belong to Hypercorn alone.
+
+The lane reads and writes the socket's file descriptor directly: one readiness wait, one read and
+one write a request, and no timer. Time limits are one number, `deadline`, which the front's sweeper
+compares with the clock a few times a second.
+
+=========  ==========================================  ================================
+phase      what happens                                at the deadline
+=========  ==========================================  ================================
+IDLE       waiting for a request's first byte          closed
+RECEIVING  a request's head or body is incomplete      408, closed
+WORKING    an answer is being made or sent             (the answer has its own limits)
+CLOSING    answered; the rest of the input is thrown   closed
+           away, so that the answer is not lost to a
+           reset
+=========  ==========================================  ================================
+"""
+
+import logging
+import os
+from enum import Enum
+from math import inf
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from penstock.http.cold import ColdProtocol
+from penstock.http.exchange import Answer
+from penstock.http.express import Early, Express, Hot, Step
+from penstock.http.pose import PATH
+from penstock.http.problems import Problem, problem_answer
+
+if TYPE_CHECKING:
+    from penstock.http.front import Front
+
+logger = logging.getLogger(__name__)
+
+_FAREWELL_SECONDS = 1.0  # for a last answer to a client that may not read any more
+
+
+class Phase(Enum):
+    """What the connection is doing."""
+
+    IDLE = "idle"
+    RECEIVING = "receiving"
+    WORKING = "working"
+    CLOSING = "closing"
+
+
+class _Protocols(ProtocolWrapper):
+    """Hypercorn's choice of protocol, with our HTTP/1.1."""
+
+    def __init__(self, front: "Front", *args: Any) -> None:
+        super().__init__(*args)
+        if isinstance(self.protocol, H11Protocol):
+            app, config, context, group, state, ssl, client, server, send, _ = args
+            cold = ColdProtocol(app, config, context, group, state, ssl, client, server, send)
+            cold.edge = front.edge
+            self.protocol = cold
+
+
+class Connection(TCPServer):
+    """Owns one socket from accept to close."""
+
+    def __init__(self, front: "Front", stream: trio.SocketStream | trio.SSLStream[Any]) -> None:
+        super().__init__(
+            front.app,
+            front.config,
+            front.context,
+            front.state,
+            cast("trio.SSLStream[trio.SocketStream]", stream),
+        )
+        self._front = front
+        self._tls = isinstance(stream, trio.SSLStream)
+        transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        self._socket = transport.socket
+        self._fd = self._socket.fileno()
+        self._express = Express(front.head_limits)
+        self._hypercorn: _Protocols | None = None
+        self._scope = trio.CancelScope()
+        self._timed_out = False
+        self._ended = False
+        self._began = 0.0
+        self.phase = Phase.IDLE
+        self.deadline = trio.current_time() + front.limits.idle_timeout_seconds
+
+    # What the front calls.
+
+    def expire(self) -> None:
+        """End what has taken too long."""
+        self._timed_out = self.phase is Phase.RECEIVING
+        self._scope.cancel()
+
+    def drain(self) -> None:
+        """Close now if nothing is under way; else the answer under way is the last one."""
+        if self.phase is Phase.IDLE:
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        """Serve the connection to its end. Its failures stay here."""
+        try:
+            with self._scope:
+                await self._converse()
+            if self._timed_out:
+                await self._say_farewell()
+        except Exception as error:  # noqa: BLE001 - one connection must not take the listener down
+            if not _only_of_os(error):
+                logger.exception("connection.failed")
+        finally:
+            self._front.connections.discard(self)
+            with trio.move_on_after(_FAREWELL_SECONDS, shield=True):
+                await self.stream.aclose()
+
+    # Reading.
+
+    async def _converse(self) -> None:
+        if not self._tls and self._front.limits.express_lane:
+            rest = await self._converse_express()
+            if rest is not None:
+                await self._converse_mixed("http/1.1", rest)
+            return
+        alpn = "http/1.1"
+        if self._tls:
+            await self.stream.do_handshake()
+            alpn = self.stream.selected_alpn_protocol() or alpn
+        await self._converse_mixed(alpn, None)
+
+    async def _converse_express(self) -> bytes | None:
+        """Serve hot requests only; give the bytes that are Hypercorn's, or None at the end."""
+        express = self._express
+        while data := await self._receive():
+            if self.phase is Phase.CLOSING:
+                continue
+            express.receive(data)
+            if await self._serve_hot() is Step.COLD:
+                return express.surrender()
+        # Half a request and then no more: Hypercorn has the answer to that, too.
+        if express.pending and self.phase is not Phase.CLOSING:
+            self._ended = True
+            return express.surrender()
+        return None
+
+    async def _converse_mixed(self, alpn: str, data: bytes | None) -> None:
+        async with TaskGroup() as group:
+            self._task_group = group
+            hypercorn = self._hypercorn = self.protocol = self._make_hypercorn(alpn, group)
+            await hypercorn.initiate()
+            while True:
+                if data is None:
+                    data = b"" if self._ended else await self._receive()
+                if self.phase is not Phase.CLOSING:
+                    await self._take(data)
+                if not data:
+                    break
+                data = None
+            await hypercorn.handle(Closed())
+
+    async def _take(self, data: bytes) -> None:
+        """Give bytes, or the end of them, to whom they belong."""
+        if data and self._lane_open():
+            self._express.receive(data)
+            if await self._serve_hot() is Step.COLD:
+                await self._hand_over(self._express.surrender())
+            return
+        if self._express.pending:
+            await self._hand_over(self._express.surrender())
+        protocol = self._hypercorn.protocol if self._hypercorn is not None else None
+        if not data and isinstance(protocol, ColdProtocol) and protocol.request_complete:
+            # The client has closed its side only; it still waits for this answer.
+            with trio.move_on_after(self._front.limits.request_timeout_seconds):
+                await protocol.wait_answered()
+        await self._hand_over(data)
+
+    def _lane_open(self) -> bool:
+        if self._tls or not self._front.limits.express_lane or self._hypercorn is None:
+            return False
+        protocol = self._hypercorn.protocol
+        return isinstance(protocol, ColdProtocol) and protocol.between_requests
+
+    async def _hand_over(self, data: bytes) -> None:
+        hypercorn = self._hypercorn
+        if hypercorn is None:
+            return
+        if self.phase is Phase.IDLE and isinstance(hypercorn.protocol, ColdProtocol):
+            self._enter(Phase.RECEIVING)
+        await hypercorn.handle(RawData(data))
+
+    async def _receive(self) -> bytes:
+        """Wait for bytes; none means that the client has sent its last."""
+        try:
+            if self._tls:
+                return bytes(await self.stream.receive_some(MAX_RECV))
+            while True:
+                await trio.lowlevel.wait_readable(self._fd)
+                try:
+                    data = os.read(self._fd, MAX_RECV)
+                except BlockingIOError:
+                    continue
+                self._began = perf_counter()
+                return data
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+
+    # Answering hot requests.
+
+    async def _serve_hot(self) -> Step:
+        """Answer what is whole. COLD: the rest is Hypercorn's. MORE: read on."""
+        express = self._express
+        while True:
+            step = express.next_step()
+            if type(step) is Hot:
+                await self._answer_hot(step)
+                if self.phase is Phase.CLOSING:
+                    return Step.MORE
+                if express.pending:  # pipelined: let others have their turn
+                    await trio.lowlevel.checkpoint()
+                continue
+            if step is Step.COLD:
+                return Step.COLD
+            if express.pending and self.phase is Phase.IDLE:
+                self._enter(Phase.RECEIVING)
+            if express.head is not None:
+                # The body is not here yet: do not wait, or hold memory, for a request that has
+                # failed already.
+                refused = self._front.pose.check_head(express.head)
+                if isinstance(refused, Answer):
+                    await self._send_answer(Hot(express.head, b"", keep_alive=False), refused)
+                    return Step.MORE
+            if isinstance(step, Early):  # pragma: no cover - check_head refuses what is early
+                return Step.COLD
+            return Step.MORE
+
+    async def _answer_hot(self, hot: Hot) -> None:
+        self.phase = Phase.WORKING
+        self.deadline = inf
+        try:
+            answer = await self._front.pose.answer(hot.head, hot.body)
+        except Exception:
+            logger.exception("request.failed", extra={"route": PATH})
+            answer = problem_answer(Problem.INTERNAL)
+        await self._send_answer(hot, answer)
+
+    async def _send_answer(self, hot: Hot, answer: Answer) -> None:
+        front = self._front
+        head = hot.head
+        keep_alive = hot.keep_alive and not front.draining
+        await self._send(
+            front.edge.render(
+                answer, front.edge.request_id(head.request_id), head.origin, keep_alive=keep_alive
+            )
+        )
+        front.meter.observe("express", PATH, answer.code, perf_counter() - self._began)
+        if keep_alive:
+            self._enter(Phase.IDLE)
+        else:
+            await self._close()
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            sent = os.write(self._fd, data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):  # the client does not read: it has as long as a request may take
+            self.deadline = trio.current_time() + self._front.limits.request_timeout_seconds
+            await self.stream.send_all(data[sent:])
+
+    async def _say_farewell(self) -> None:
+        """Tell a client that was too slow, unless an answer was under way."""
+        hypercorn = self._hypercorn
+        protocol = hypercorn.protocol if hypercorn is not None else None
+        if self._tls or (isinstance(protocol, ColdProtocol) and protocol.answer_begun):
+            return
+        edge = self._front.edge
+        answer = problem_answer(
+            Problem.REQUEST_TIMEOUT,
+            setting="request_timeout_seconds",
+            limit=self._front.limits.request_timeout_seconds,
+        )
+        with trio.move_on_after(_FAREWELL_SECONDS):
+            await self._send(edge.render(answer, edge.request_id(b""), b"", keep_alive=False))
+            await self._close()
+
+    # What Hypercorn calls.
+
+    async def protocol_send(self, event: Event) -> None:
+        """Do what Hypercorn's protocol wants done with the connection."""
+        if isinstance(event, Updated):
+            self._enter(Phase.IDLE if event.idle else Phase.WORKING)
+        else:
+            await super().protocol_send(event)
+
+    async def _close(self) -> None:
+        # Reading goes on, into nothing: closing a socket that has unread input resets it, and the
+        # client may lose the answer.
+        if self.phase is Phase.CLOSING:
+            return
+        self._enter(Phase.CLOSING)
+        try:
+            await self.stream.send_eof()
+        except AttributeError:  # TLS has no half-close
+            self._scope.cancel()
+        except (trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):
+            self._scope.cancel()
+
+    def _enter(self, phase: Phase) -> None:
+        limits = self._front.limits
+        self.phase = phase
+        self.deadline = inf
+        if phase is Phase.IDLE:
+            self.deadline = trio.current_time() + limits.idle_timeout_seconds
+        elif phase is Phase.RECEIVING:
+            self.deadline = trio.current_time() + limits.request_timeout_seconds
+        elif phase is Phase.CLOSING:
+            self.deadline = trio.current_time() + limits.linger_seconds
+
+    def _make_hypercorn(self, alpn: str, group: TaskGroup) -> _Protocols:
+        peer = parse_socket_addr(self._socket.family, self._socket.getpeername())
+        here = parse_socket_addr(self._socket.family, self._socket.getsockname())
+        return _Protocols(
+            self._front,
+            self.app,
+            self.config,
+            self.context,
+            group,
+            ConnectionState(self.state.copy()),
+            self._tls,
+            peer,
+            here,
+            self.protocol_send,
+            alpn,
+        )
+
+
+def _only_of_os(error: Exception) -> bool:
+    """Say whether the client or its network caused this, also inside a task group."""
+    kinds = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+    if isinstance(error, ExceptionGroup):
+        return error.split(kinds)[1] is None
+    return isinstance(error, kinds)

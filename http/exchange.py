@@ -1,0 +1,42 @@
+"""One request and its answer, without the transport: what both lanes speak with the surfaces."""
+
+from dataclasses import dataclass, field
+
+import orjson
+
+JSON = b"application/json"
+PROBLEM = b"application/problem+json"
+
+
+@dataclass(slots=True)
+class Head:
+    """What a surface may want to know of a request before it has the body.
+
+    Header values are as they came, empty when the header is absent. `content_length` is None for a
+    chunked body.
+    """
+
+    query: bytes = b""
+    authorization: bytes = b""
+    content_type: bytes = b""
+    content_length: int | None = None
+    sidecar: bytes = b""
+    request_id: bytes = b""
+    origin: bytes = b""
+
+
+@dataclass(slots=True, frozen=True)
+class Answer:
+    """What goes back. `code` is what metrics count it under; `retry_after` is in whole seconds."""
+
+    status: int
+    body: bytes
+    code: str
+    content_type: bytes = JSON
+    retry_after: int | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+
+
+def json_answer(status: int, document: object, *, code: str = "ok") -> Answer:
+    """Answer with a JSON document."""
+    return Answer(status, orjson.dumps(document), code)

@@ -1,0 +1,220 @@
+"""The express lane's reader: finds hot requests in a connection's bytes.
+
+Theory of operation
+-------------------
+No I/O here. Between requests the connection gives its bytes to `receive` and asks `next_step`:
+
+========  =============================================================================
+step      what it means
+========  =============================================================================
+MORE      not decidable or not whole yet: read on
+a Hot     one whole request; ask again, another may follow in the same bytes
+an Early  a hot request whose body announces more than any batch may have: answer and close
+COLD      not for this lane: `surrender` gives every byte back, none consumed
+========  =============================================================================
+
+The lane answers only what it understands completely: HTTP/1.1, one plain Content-Length, one Host,
+no Transfer-Encoding, Expect, Upgrade or doubled header that matters. Everything else, valid or not,
+is surrendered before any effect, and Hypercorn answers it. So there is one opinion on unusual
+requests, and the lane cannot be tricked into another: it never guesses.
+
+The head is parsed by llhttp (httptools), which also gets the body afterwards, so that one parser
+serves the whole connection.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import httptools
+
+from penstock.engine.wire import MAX_MEMBER_BYTES
+from penstock.http.exchange import Head
+from penstock.http.pose import PATH
+
+_METHOD_AND_PATH = b"POST " + PATH.encode()
+_PREFIXES = (_METHOD_AND_PATH + b" ", _METHOD_AND_PATH + b"?")
+_LONGEST_PREFIX = len(_PREFIXES[0])
+_END_OF_HEAD = b"\r\n\r\n"
+
+# Headers that change how the request is framed or answered; the lane has nothing to say to them.
+_UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"http2-settings"})
+# Headers that the surface reads. Two of the same would need a rule; one each needs none.
+_READ = frozenset(
+    {
+        b"host",
+        b"authorization",
+        b"content-type",
+        b"content-length",
+        b"x-batch-meta",
+        b"x-request-id",
+        b"origin",
+        b"connection",
+    }
+)
+
+
+class Step(Enum):
+    """What to do when there is no whole request to answer."""
+
+    MORE = "more"
+    COLD = "cold"
+
+
+@dataclass(slots=True)
+class Hot:
+    """One whole request. `keep_alive` is whether the client wants the connection kept."""
+
+    head: Head
+    body: bytes
+    keep_alive: bool
+
+
+@dataclass(slots=True)
+class Early:
+    """The head of a request whose body must not be read."""
+
+    head: Head
+
+
+@dataclass(slots=True, frozen=True)
+class HeadLimits:
+    """The bounds of a request's head, by their settings' names."""
+
+    max_header_bytes: int
+    max_header_count: int
+
+
+class _HeadParser:
+    """One llhttp parser and what it found; used again for each request of a connection."""
+
+    __slots__ = ("_llhttp", "complete", "count", "found", "keep_alive", "strange", "target")
+
+    def __init__(self) -> None:
+        self._llhttp = httptools.HttpRequestParser(self)
+
+    def parse(self, head: bytes) -> bool:
+        """Parse one head; False when it is not one that the lane takes."""
+        self.found: dict[bytes, bytes] = {}
+        self.count = 0
+        self.strange = False
+        self.complete = False
+        try:
+            self._llhttp.feed_data(head)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return False
+        if self.strange or not self.complete or self._llhttp.get_http_version() != "1.1":
+            return False
+        found = self.found
+        if b"host" not in found or not found.get(b"content-length", b"").isdigit():
+            return False
+        connection = found.get(b"connection", b"keep-alive").lower()
+        self.keep_alive = connection == b"keep-alive"
+        return self.keep_alive or connection == b"close"
+
+    def skip_body(self, body: bytes) -> None:
+        """Move on to the next head."""
+        self._llhttp.feed_data(body)
+
+    # llhttp's callbacks
+
+    def on_url(self, url: bytes) -> None:
+        self.target = url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.count += 1
+        name = name.lower()
+        if name in _READ:
+            if name in self.found:
+                self.strange = True
+            self.found[name] = value
+        elif name in _UNUSUAL:
+            self.strange = True
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+class Express:
+    """The reader of one connection."""
+
+    __slots__ = ("_body_start", "_buffer", "_head", "_length", "_limits", "_parser")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._parser: _HeadParser | None = None
+        self._buffer = b""
+        self._head: Head | None = None
+        self._body_start = 0
+        self._length = 0
+
+    @property
+    def pending(self) -> bool:
+        """Say whether a request has begun to arrive."""
+        return bool(self._buffer)
+
+    @property
+    def head(self) -> Head | None:
+        """Give the head of the request that is arriving, once it is there."""
+        return self._head
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the connection."""
+        self._buffer = self._buffer + data if self._buffer else data
+
+    def surrender(self) -> bytes:
+        """Give back everything not yet answered."""
+        data = self._buffer
+        self._buffer = b""
+        self._head = None
+        self._parser = None  # it may stand in the middle of a request
+        return data
+
+    def next_step(self) -> Hot | Early | Step:
+        """Say what the bytes so far hold."""
+        buffer = self._buffer
+        if self._head is None:
+            if not buffer.startswith(_PREFIXES):
+                undecided = len(buffer) < _LONGEST_PREFIX and _PREFIXES[0].startswith(buffer)
+                return Step.MORE if undecided else Step.COLD
+            step = self._find_head(buffer)
+            if step is not None:
+                return step
+        head = self._head
+        if head is None or self._parser is None:  # pragma: no cover - _find_head sets both
+            return Step.COLD
+        if self._length > MAX_MEMBER_BYTES:
+            return Early(head)
+        end = self._body_start + self._length
+        if len(buffer) < end:
+            return Step.MORE
+        body = buffer[self._body_start : end]
+        self._buffer = buffer[end:]
+        self._head = None
+        self._parser.skip_body(body)
+        return Hot(head, body, self._parser.keep_alive)
+
+    def _find_head(self, buffer: bytes) -> Step | None:
+        limits = self._limits
+        end = buffer.find(_END_OF_HEAD, 0, limits.max_header_bytes) + len(_END_OF_HEAD)
+        if end < len(_END_OF_HEAD):
+            return Step.COLD if len(buffer) >= limits.max_header_bytes else Step.MORE
+        parser = self._parser or _HeadParser()
+        self._parser = parser
+        if not parser.parse(buffer[:end]) or parser.count > limits.max_header_count:
+            return Step.COLD
+        found = parser.found
+        length = found[b"content-length"]
+        if len(length) > 18 or b"#" in parser.target:
+            return Step.COLD
+        self._length = int(length)
+        self._body_start = end
+        self._head = Head(
+            parser.target.partition(b"?")[2],
+            found.get(b"authorization", b""),
+            found.get(b"content-type", b""),
+            self._length,
+            found.get(b"x-batch-meta", b""),
+            found.get(b"x-request-id", b""),
+            found.get(b"origin", b""),
+        )
+        return None

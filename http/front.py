@@ -1,0 +1,210 @@
+"""The front: listening sockets, connections and their limits, and how all of it stops.
+
+Hypercorn provides the configuration, TLS, HTTP/2 and the protocol of cold requests. The accept loop
+is here because the connections are ours (`connection.Connection`), and because the order of
+shutdown is this service's: notice, stop accepting, finish what is under way, close.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, LifespanState
+from hypercorn.utils import repr_socket_addr
+
+from penstock.http.connection import Connection
+from penstock.http.edge import Edge
+from penstock.http.express import HeadLimits
+from penstock.http.meters import RequestMeter
+from penstock.http.pose import PoseFrames
+from penstock.http.problems import Problem, problem_answer
+
+logger = logging.getLogger(__name__)
+
+_SWEEP_SECONDS = 0.25
+
+
+@dataclass(slots=True, frozen=True)
+class FrontLimits:
+    """The front's bounds, by their settings' names."""
+
+    max_connections: int
+    max_header_bytes: int
+    max_header_count: int
+    request_timeout_seconds: float
+    idle_timeout_seconds: float
+    linger_seconds: float
+    listen_backlog: int
+    express_lane: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Bind:
+    """Where to listen, and with which certificate."""
+
+    host: str
+    port: int
+    tls_cert: str | None = None
+    tls_key: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class FrontStatistics:
+    """The connections now, and those so far."""
+
+    connections: int
+    accepted: int
+    turned_away: int
+    timed_out: int
+
+
+class Front:
+    """Everything that the connections share."""
+
+    def __init__(
+        self,
+        app: ASGIFramework,
+        pose: PoseFrames,
+        edge: Edge,
+        meter: RequestMeter,
+        limits: FrontLimits,
+        config: Config,
+    ) -> None:
+        self.app = ASGIWrapper(app)
+        self.pose = pose
+        self.edge = edge
+        self.meter = meter
+        self.limits = limits
+        self.config = config
+        self.head_limits = HeadLimits(limits.max_header_bytes, limits.max_header_count)
+        self.context = WorkerContext(None)
+        self.state: LifespanState = {}
+        self.connections: set[Connection] = set()
+        self.addresses: list[str] = []
+        self.draining = False
+        self._accepting = trio.CancelScope()
+        self._accepted = self._turned_away = self._timed_out = 0
+
+    async def drain(self) -> None:
+        """Stop accepting and wait until every connection has had its last answer."""
+        self.draining = True
+        self._accepting.cancel()
+        await self.context.terminated.set()
+        for connection in list(self.connections):
+            connection.drain()
+        while self.connections:
+            await trio.sleep(0.01)
+
+    def statistics(self) -> FrontStatistics:
+        """Count the connections."""
+        return FrontStatistics(
+            len(self.connections), self._accepted, self._turned_away, self._timed_out
+        )
+
+    async def _serve(self, stream: trio.SocketStream | trio.SSLStream[Any]) -> None:
+        if len(self.connections) >= self.limits.max_connections:
+            self._turned_away += 1
+            await self._turn_away(stream)
+            return
+        self._accepted += 1
+        connection = Connection(self, stream)
+        self.connections.add(connection)
+        await connection.run()
+
+    async def _turn_away(self, stream: trio.SocketStream | trio.SSLStream[Any]) -> None:
+        answer = problem_answer(
+            Problem.TOO_MANY_CONNECTIONS,
+            retry_after=1.0,
+            setting="max_connections",
+            limit=self.limits.max_connections,
+            seen=len(self.connections),
+        )
+        with trio.move_on_after(self.limits.linger_seconds):
+            try:
+                if isinstance(stream, trio.SocketStream):  # a handshake would cost more than this
+                    await stream.send_all(
+                        self.edge.render(answer, self.edge.request_id(b""), b"", keep_alive=False)
+                    )
+                    await stream.send_eof()
+                    while await stream.receive_some(65536):
+                        pass
+            except trio.BrokenResourceError:
+                pass
+        with trio.move_on_after(0):
+            await stream.aclose()
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(_SWEEP_SECONDS)
+            now = trio.current_time()
+            late = [connection for connection in self.connections if connection.deadline <= now]
+            for connection in late:
+                self._timed_out += 1
+                connection.expire()
+
+    async def _accept(
+        self,
+        listeners: list[trio.SocketListener | trio.SSLListener[trio.SocketStream]],
+        nursery: trio.Nursery,
+    ) -> None:
+        with self._accepting:
+            await trio.serve_listeners(self._serve, listeners, handler_nursery=nursery)
+
+
+def make_config(bind: Bind, limits: FrontLimits) -> Config:
+    """Tell Hypercorn what we have decided."""
+    config = Config()
+    host = f"[{bind.host}]" if ":" in bind.host else bind.host
+    config.bind = [f"{host}:{bind.port}"]
+    config.certfile = bind.tls_cert
+    config.keyfile = bind.tls_key
+    config.backlog = limits.listen_backlog
+    config.include_server_header = False
+    config.h11_max_incomplete_size = limits.max_header_bytes
+    config.h2_max_header_list_size = limits.max_header_bytes
+    config.keep_alive_timeout = limits.idle_timeout_seconds
+    config.keep_alive_max_requests = 1 << 62  # a load balancer's connections are long-lived
+    config.ssl_handshake_timeout = limits.request_timeout_seconds
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    return config
+
+
+@asynccontextmanager
+async def open_front(front: Front) -> AsyncIterator[Front]:
+    """Listen around the block. Call `drain` inside it, with a deadline; leaving cuts the rest off."""
+    config = front.config
+    sockets = config.create_sockets()
+    ssl_context = config.create_ssl_context()
+    listeners: list[trio.SocketListener | trio.SSLListener[trio.SocketStream]] = []
+    for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
+        sock.listen(config.backlog)
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        scheme = "http"
+        if ssl_context is not None:
+            scheme = "https"
+            listeners.append(trio.SSLListener(listener, ssl_context, https_compatible=True))
+        else:
+            listeners.append(listener)
+        front.addresses.append(f"{scheme}://{repr_socket_addr(sock.family, sock.getsockname())}")
+    lifespan = Lifespan(front.app, config, front.state)
+    async with trio.open_nursery() as lifespan_nursery:
+        await lifespan_nursery.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(front._sweep)  # noqa: SLF001 - the front's own tasks
+            nursery.start_soon(front._accept, listeners, nursery)  # noqa: SLF001
+            try:
+                yield front
+            finally:
+                nursery.cancel_scope.cancel()
+        with trio.move_on_after(1, shield=True):
+            await lifespan.wait_for_shutdown()
+        lifespan_nursery.cancel_scope.cancel()

@@ -1,0 +1,260 @@
+"""What the service tells Prometheus.
+
+Nothing is counted here. Each part gives its own `statistics()`; this module reads them when it is
+scraped. High-water marks begin anew with each scrape, so a peak between two scrapes is never missed.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from penstock.engine.level import Level
+from penstock.engine.outcomes import Reason, Tally
+from penstock.engine.pacer import PacerStatistics
+from penstock.engine.ports import SpoolHealth
+from penstock.engine.sessions import SessionsStatistics
+from penstock.engine.writer import WriterStatistics
+from penstock.http.meters import BUCKETS, RequestMeter
+from penstock.http.session_tokens import TokenCacheStatistics
+
+
+class SpoolNumbers(Protocol):
+    """What a spool counts."""
+
+    @property
+    def open_files(self) -> int: ...
+    @property
+    def appended_bytes(self) -> int: ...
+    @property
+    def left_behind(self) -> int: ...
+
+
+class ConnectionNumbers(Protocol):
+    """What the front counts."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def accepted(self) -> int: ...
+    @property
+    def turned_away(self) -> int: ...
+    @property
+    def timed_out(self) -> int: ...
+
+
+@dataclass(slots=True, frozen=True)
+class Sources:
+    """Where the numbers are read."""
+
+    meter: RequestMeter
+    frames: Tally
+    memory: Level
+    inboxes: Level
+    sessions: Callable[[], SessionsStatistics]
+    writer: Callable[[], WriterStatistics]
+    pacer: Callable[[], PacerStatistics]
+    spool: Callable[[], SpoolNumbers]
+    spool_health: Callable[[], SpoolHealth]
+    tokens: Callable[[], TokenCacheStatistics]
+    connections: Callable[[], ConnectionNumbers]
+    reset_peaks: Callable[[], None]
+    version: str
+    python: str
+
+
+class PenstockCollector:
+    """All metric families, in one place."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterable[Metric]:
+        """Read everything once."""
+        yield from self._requests()
+        yield from self._frames()
+        yield from self._sessions()
+        yield from self._levels()
+        yield from self._writer()
+        yield from self._process()
+
+    def _requests(self) -> Iterable[Metric]:
+        meter = self._sources.meter
+        requests = CounterMetricFamily(
+            "penstock_requests",
+            "Requests answered, by route and by the answer's code (see the errors reference).",
+            labels=["route", "code"],
+        )
+        for (route, code), count in sorted(meter.requests.items()):
+            requests.add_metric([route, code], count)
+        yield requests
+        latency = HistogramMetricFamily(
+            "penstock_request_seconds",
+            "Time from a request's bytes being read to its answer being written, by lane.",
+            labels=["lane"],
+        )
+        for lane, histogram in meter.latency.items():
+            total = 0
+            buckets: list[tuple[str, float]] = []
+            for bound, count in zip((*BUCKETS, float("inf")), histogram.counts, strict=True):
+                total += count
+                buckets.append(("+Inf" if bound == float("inf") else f"{bound:g}", total))
+            latency.add_metric([lane], buckets, histogram.total_seconds)
+        yield latency
+        front = self._sources.connections()
+        yield _gauge("penstock_connections", "Connections open now.", front.connections)
+        connections = CounterMetricFamily(
+            "penstock_connections_ended",
+            "Connections accepted, turned away at max_connections, ended by a time limit.",
+            labels=["what"],
+        )
+        connections.add_metric(["accepted"], front.accepted)
+        connections.add_metric(["turned_away"], front.turned_away)
+        connections.add_metric(["timed_out"], front.timed_out)
+        yield connections
+        tokens = self._sources.tokens()
+        yield _gauge("penstock_token_cache_entries", "Verified tokens kept.", tokens.entries)
+        cache = CounterMetricFamily(
+            "penstock_token_cache", "Look-ups of verified tokens.", labels=["result"]
+        )
+        cache.add_metric(["hit"], tokens.hits)
+        cache.add_metric(["miss"], tokens.misses)
+        yield cache
+
+    def _frames(self) -> Iterable[Metric]:
+        tally = self._sources.frames
+        yield CounterMetricFamily(
+            "penstock_frames_seen", "Frames whose session and number were known.", tally.seen
+        )
+        frames = CounterMetricFamily(
+            "penstock_frames",
+            "Frames by where they ended and why. Together with the pending ones: all that were seen.",
+            labels=["outcome", "reason"],
+        )
+        for reason in Reason:
+            frames.add_metric([reason.outcome.value, reason.value], tally.ended.get(reason, 0))
+        yield frames
+        yield _gauge(
+            "penstock_frames_pending", "Frames accepted and not yet settled.", tally.pending
+        )
+
+    def _sessions(self) -> Iterable[Metric]:
+        statistics = self._sources.sessions()
+        sessions = GaugeMetricFamily("penstock_sessions", "Sessions by state.", labels=["state"])
+        for state in ("recovering", "live", "resting", "failed"):
+            sessions.add_metric([state], getattr(statistics, state))
+        yield sessions
+        changes = CounterMetricFamily(
+            "penstock_session_changes",
+            "Sessions started new, woken from rest, recovered from their file, crashed.",
+            labels=["what"],
+        )
+        for what in ("started", "woken", "recovered", "crashed"):
+            changes.add_metric([what], getattr(statistics, what))
+        yield changes
+
+    def _levels(self) -> Iterable[Metric]:
+        for name, what, level in (
+            ("penstock_frame_memory", "of frames accepted and not yet settled", self._sources.memory),
+            ("penstock_inbox", "in the inboxes of all sessions", self._sources.inboxes),
+        ):
+            statistics = level.statistics()
+            yield _gauge(f"{name}_bytes", f"Bytes {what}.", statistics.held)
+            yield _gauge(
+                f"{name}_peak_bytes", f"Most bytes {what} since the last scrape.", statistics.peak
+            )
+            if statistics.limit is not None:
+                yield _gauge(f"{name}_limit_bytes", f"Bound of bytes {what}.", statistics.limit)
+
+    def _writer(self) -> Iterable[Metric]:
+        writer = self._sources.writer()
+        yield _gauge(
+            "penstock_writer_queued_chunks", "Chunks waiting for the writer.", writer.queued_chunks
+        )
+        yield _gauge(
+            "penstock_writer_queued_peak_chunks",
+            "Most chunks waiting for the writer since the last scrape.",
+            writer.peak_queued_chunks,
+        )
+        yield _gauge(
+            "penstock_spool_lag_seconds",
+            "Age of the oldest chunk that is not on disk yet.",
+            writer.oldest_age_seconds,
+        )
+        yield _gauge(
+            "penstock_spool_append_seconds",
+            "How long the newest group of appends took.",
+            writer.last_append_seconds,
+        )
+        chunks = CounterMetricFamily(
+            "penstock_spool_chunks", "Chunks appended or failed.", labels=["result"]
+        )
+        chunks.add_metric(["appended"], writer.chunks - writer.failed_chunks)
+        chunks.add_metric(["failed"], writer.failed_chunks)
+        yield chunks
+        yield CounterMetricFamily(
+            "penstock_spool_groups", "Groups of chunks that were appended in one go.", writer.groups
+        )
+        spool = self._sources.spool()
+        yield _gauge("penstock_spool_open_files", "Spool files kept open.", spool.open_files)
+        yield _gauge(
+            "penstock_spool_left_behind",
+            "Spool files of sessions that are not in memory.",
+            spool.left_behind,
+        )
+        yield CounterMetricFamily(
+            "penstock_spool_bytes", "Bytes appended to spool files.", spool.appended_bytes
+        )
+        yield _gauge(
+            "penstock_spool_writable",
+            "1 while appends work, else 0.",
+            float(self._sources.spool_health().writable),
+        )
+
+    def _process(self) -> Iterable[Metric]:
+        pacer = self._sources.pacer()
+        yield _gauge(
+            "penstock_scheduler_delay_seconds",
+            "How late the scheduler ran a task that was due.",
+            pacer.scheduler_delay_seconds,
+        )
+        yield _gauge(
+            "penstock_scheduler_delay_peak_seconds",
+            "The worst of it since the last scrape.",
+            pacer.scheduler_delay_peak_seconds,
+        )
+        build = GaugeMetricFamily(
+            "penstock_build_info", "Always 1; the labels say what runs.", labels=["version", "python"]
+        )
+        build.add_metric([self._sources.version, self._sources.python], 1)
+        yield build
+        self._sources.reset_peaks()
+
+
+class Exposition:
+    """Writes the metrics in the text format that the scraper asks for."""
+
+    def __init__(self, collector: PenstockCollector) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(collector)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Give the text and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, meaning, value)

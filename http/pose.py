@@ -1,0 +1,101 @@
+"""`POST /v1/pose/frames`, the binary form: from the gates to the session."""
+
+from dataclasses import dataclass
+
+from penstock.engine.inbox import Arrival
+from penstock.engine.outcomes import Reason
+from penstock.engine.ports import Clock, Consents, ConsentUnknownError, Purpose, Quotas
+from penstock.engine.session import Admitted
+from penstock.engine.sessions import Sessions, WrongOwner
+from penstock.engine.wire import WireError, decode, peek_frame_count
+from penstock.http.exchange import Answer, Head
+from penstock.http.gates import (
+    RateGate,
+    read_sidecar,
+    refuse_size,
+    refuse_type,
+    refuse_wire,
+)
+from penstock.http.problems import BY_CODE, Problem, problem_answer
+from penstock.http.session_tokens import SessionClaims, TokenRefusedError, TokenVerifier
+
+PATH = "/v1/pose/frames"
+
+
+@dataclass(slots=True, frozen=True)
+class PoseFrames:
+    """The surface. `check_head` may be asked before the body is there; `answer` asks everything."""
+
+    tokens: TokenVerifier
+    consents: Consents
+    quotas: Quotas
+    rate: RateGate
+    sessions: Sessions
+    clock: Clock
+
+    def check_head(self, head: Head) -> Answer | SessionClaims:
+        """Pass the gates that need no body: token and size."""
+        try:
+            claims = self.tokens.verify(head.authorization, self.clock.unix())
+        except TokenRefusedError as refused:
+            return problem_answer(refused.problem, refused.detail)
+        return refuse_size(head.content_length) or claims
+
+    async def answer(self, head: Head, body: bytes) -> Answer:
+        """Pass all gates in order. Waits only where consent or a session's file must be read."""
+        claims = self.check_head(head)
+        if isinstance(claims, Answer):
+            return claims
+        who = claims.identity
+        try:
+            consented = await self.consents.granted(
+                who.principal_id, who.org_id, Purpose.BIOMETRIC
+            )
+        except ConsentUnknownError as unknown:
+            self._refuse_unread(claims, Reason.CONSENT_UNKNOWN, body)
+            return problem_answer(
+                Problem.CONSENT_UNKNOWN, str(unknown), retry_after=unknown.retry_after
+            )
+        if not consented:
+            self._refuse_unread(claims, Reason.CONSENT_REQUIRED, body)
+            return problem_answer(Problem.CONSENT_REQUIRED, purpose=Purpose.BIOMETRIC.value)
+        quota = await self.quotas.of_org(who.org_id)
+        over = self.rate.refuse(who.session_id, who.org_id, quota, self.clock.monotonic())
+        if over is not None:
+            self._refuse_unread(claims, over[0], body)
+            return over[1]
+        wrong_type = refuse_type(head.content_type)
+        if wrong_type is not None:
+            self._refuse_unread(claims, Reason.MALFORMED, body)
+            return wrong_type
+        sidecar = read_sidecar(head) if head.sidecar or head.query else None
+        if isinstance(sidecar, Answer):
+            self._refuse_unread(claims, Reason.MALFORMED, body)
+            return sidecar
+        try:
+            batch = decode(body)
+        except WireError as error:
+            self.sessions.refuse(who, Reason.MALFORMED, error.frames)
+            return refuse_wire(error)
+        received = int(self.clock.unix() * 1000)
+        outcome = await self.sessions.offer(who, Arrival(batch, received, sidecar))
+        if isinstance(outcome, Admitted):
+            return Answer(
+                202,
+                b'{"frames_accepted":%d,"session_id":"%b","buffer_position_bytes":%d}'
+                % (outcome.frame_count, who.session_id.encode(), outcome.position_bytes),
+                "accepted",
+            )
+        if isinstance(outcome, WrongOwner):
+            return problem_answer(Problem.TOKEN_WRONG_SESSION)
+        return problem_answer(
+            BY_CODE[outcome.reason.value],
+            outcome.detail,
+            retry_after=outcome.retry_after,
+            setting=outcome.setting,
+            limit=outcome.limit,
+            seen=outcome.seen,
+        )
+
+    def _refuse_unread(self, claims: SessionClaims, reason: Reason, body: bytes) -> None:
+        self.sessions.refuse(claims.identity, reason, peek_frame_count(body))

@@ -1,0 +1,178 @@
+"""Every error that this service answers: one closed list, from which the reference is generated.
+
+Bodies are `application/problem+json` (RFC 9457). `code` is stable, clients may branch on it; where
+a limit was hit, `limit`, `seen` and the `setting`'s name are beside it.
+"""
+
+import math
+from enum import Enum
+from http import HTTPStatus
+
+import orjson
+
+from penstock.engine.outcomes import Reason
+from penstock.engine.wire import WireFault
+from penstock.http.exchange import PROBLEM, Answer
+
+
+class Problem(Enum):
+    """An error's code, its status and what it means."""
+
+    TOKEN_MISSING = ("token_missing", 401, "There is no `Authorization: Bearer` header.")
+    TOKEN_MALFORMED = ("token_malformed", 401, "The bearer token is not a session token.")
+    TOKEN_SIGNATURE = (
+        "token_signature",
+        401,
+        "Neither the current nor the previous secret made the token's signature.",
+    )
+    TOKEN_EXPIRED = ("token_expired", 401, "The token's `exp` has passed.")
+    TOKEN_NOT_YET_VALID = ("token_not_yet_valid", 401, "The token's `iat` lies in the future.")
+    TOKEN_WRONG_SESSION = (
+        "token_wrong_session",
+        401,
+        "The session belongs to another principal or organisation than the token's.",
+    )
+    BODY_TOO_LARGE = (
+        WireFault.MEMBER_TOO_LARGE.value,
+        413,
+        "The compressed body is over 65,536 bytes.",
+    )
+    INFLATED_TOO_LARGE = (
+        WireFault.INFLATED_TOO_LARGE.value,
+        413,
+        "The batch inflates to more than 1 MiB.",
+    )
+    CONSENT_REQUIRED = (Reason.CONSENT_REQUIRED.value, 403, Reason.CONSENT_REQUIRED.meaning)
+    CONSENT_UNKNOWN = (Reason.CONSENT_UNKNOWN.value, 503, Reason.CONSENT_UNKNOWN.meaning)
+    RATE_SESSION = (Reason.RATE_SESSION.value, 429, Reason.RATE_SESSION.meaning)
+    RATE_ORG = (Reason.RATE_ORG.value, 429, Reason.RATE_ORG.meaning)
+    UNSUPPORTED_TYPE = (
+        "unsupported_media_type",
+        415,
+        "The Content-Type is not `application/octet-stream`.",
+    )
+    BODY_EMPTY = (WireFault.BODY_EMPTY.value, 400, "The body is empty.")
+    NOT_GZIP = (WireFault.NOT_GZIP.value, 400, "The body does not begin as gzip does.")
+    GZIP_CORRUPT = (WireFault.GZIP_CORRUPT.value, 400, "The gzip member is damaged.")
+    GZIP_TRUNCATED = (
+        WireFault.GZIP_TRUNCATED.value,
+        400,
+        "The gzip member ends before its trailer.",
+    )
+    SEVERAL_MEMBERS = (
+        WireFault.SEVERAL_MEMBERS.value,
+        400,
+        "More than one gzip member; a batch is exactly one.",
+    )
+    TRAILING_BYTES = (WireFault.TRAILING_BYTES.value, 400, "Bytes follow the gzip member.")
+    HEADER_TRUNCATED = (
+        WireFault.HEADER_TRUNCATED.value,
+        400,
+        "The inflated batch is shorter than its 9-byte header.",
+    )
+    VERSION_UNSUPPORTED = (
+        WireFault.VERSION_UNSUPPORTED.value,
+        400,
+        "The version byte is not 1.",
+    )
+    FRAME_COUNT_ZERO = (WireFault.FRAME_COUNT_ZERO.value, 400, "`frame_count` is 0.")
+    LENGTH_MISMATCH = (
+        WireFault.LENGTH_MISMATCH.value,
+        400,
+        "The inflated length is not what `frame_count` needs.",
+    )
+    TIMESTAMPS_BACKWARDS = (
+        WireFault.TIMESTAMPS_BACKWARDS.value,
+        400,
+        "A frame's timestamp lies before that of the frame ahead of it.",
+    )
+    SIDECAR_TOO_LARGE = ("sidecar_too_large", 400, "The sidecar is over 2,048 bytes.")
+    SIDECAR_MALFORMED = (
+        "sidecar_malformed",
+        400,
+        "The sidecar is not a JSON object, or a known key has a value that it may not have.",
+    )
+    SIDECAR_TWICE = (
+        "sidecar_twice",
+        400,
+        "The sidecar came both in `X-Batch-Meta` and in `?meta=`, or more than once.",
+    )
+    INBOX_FULL = (Reason.INBOX_FULL.value, 429, Reason.INBOX_FULL.meaning)
+    FRAME_MEMORY_FULL = (Reason.FRAME_MEMORY_FULL.value, 429, Reason.FRAME_MEMORY_FULL.meaning)
+    SESSIONS_FULL = (Reason.SESSIONS_FULL.value, 429, Reason.SESSIONS_FULL.meaning)
+    RECOVERY_FAILED = (Reason.RECOVERY_FAILED.value, 503, Reason.RECOVERY_FAILED.meaning)
+    DRAINING = (Reason.DRAINING.value, 503, Reason.DRAINING.meaning)
+    REQUEST_MALFORMED = ("request_malformed", 400, "The request is not valid HTTP.")
+    AMBIGUOUS_FRAMING = (
+        "ambiguous_framing",
+        400,
+        "Both Content-Length and Transfer-Encoding: proxies may disagree where the body ends.",
+    )
+    NOT_FOUND = ("not_found", 404, "There is nothing at this path.")
+    METHOD_NOT_ALLOWED = ("method_not_allowed", 405, "The path does not take this method.")
+    REQUEST_TIMEOUT = (
+        "request_timeout",
+        408,
+        "The request had not arrived whole within `request_timeout_seconds`.",
+    )
+    HEADERS_TOO_LARGE = (
+        "headers_too_large",
+        431,
+        "The request's head is over `max_header_bytes` or has over `max_header_count` fields.",
+    )
+    INTERNAL = ("internal_error", 500, "A fault of this service; its log has the request's id.")
+    TOO_MANY_CONNECTIONS = (
+        "too_many_connections",
+        503,
+        "The process holds `max_connections` connections.",
+    )
+
+    def __init__(self, code: str, status: int, meaning: str) -> None:
+        self.code = code
+        self.status = status
+        self.meaning = meaning
+
+
+BY_CODE = {problem.code: problem for problem in Problem}
+_BY_STATUS = {
+    400: Problem.REQUEST_MALFORMED,
+    404: Problem.NOT_FOUND,
+    405: Problem.METHOD_NOT_ALLOWED,
+    408: Problem.REQUEST_TIMEOUT,
+    413: Problem.BODY_TOO_LARGE,
+    431: Problem.HEADERS_TOO_LARGE,
+}
+
+
+def problem_answer(
+    problem: Problem,
+    detail: str | None = None,
+    *,
+    retry_after: float | None = None,
+    **facts: float | str | None,
+) -> Answer:
+    """Make the answer of an error. Facts that are None are left out."""
+    document: dict[str, object] = {
+        "type": f"urn:penstock:problem:{problem.code}",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": detail or problem.meaning,
+    }
+    document |= {name: fact for name, fact in facts.items() if fact is not None}
+    seconds = None
+    if retry_after is not None:
+        # Rounded up: a client that waits as long as it was told must not come too early.
+        document["retry_after_ms"] = math.ceil(retry_after * 1000)
+        seconds = max(1, math.ceil(retry_after))
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if problem.status == 401:
+        headers = ((b"www-authenticate", b"Bearer"),)
+    return Answer(
+        problem.status, orjson.dumps(document), problem.code, PROBLEM, seconds, headers
+    )
+
+
+def of_status(status: int) -> Problem:
+    """Find the problem that stands for a bare HTTP status, such as a parser's."""
+    return _BY_STATUS.get(status, Problem.INTERNAL if status >= 500 else Problem.REQUEST_MALFORMED)

@@ -1,0 +1,137 @@
+"""`penstock token …`: mint the tokens that clients and operators present."""
+
+import re
+import time
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from penstock.commands.options import Config, DataDir, Dev, settings_in_force
+from penstock.errors import StartupError
+from penstock.jwts import Role, mint_service_jwt, mint_user_jwt
+from penstock.settings import secret_bytes
+
+app = typer.Typer(
+    help="Mint tokens with the configured secrets. Each command prints the bare token."
+)
+
+_TTL = re.compile(r"([0-9]{1,9})([smhd]?)")
+_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST_TTL_SECONDS = int(timedelta(days=366).total_seconds())
+
+Ttl = Annotated[
+    str,
+    typer.Option(metavar="TIME", help="How long it is valid: seconds, or such as 90s, 15m, 2h."),
+]
+SessionId = Annotated[str, typer.Option(metavar="UUID", help="The exercise session's id.")]
+PrincipalId = Annotated[str, typer.Option(metavar="UUID", help="The person's id.")]
+OrgId = Annotated[str, typer.Option(metavar="UUID", help="The organisation's id.")]
+
+
+@app.command("session")
+def session(  # noqa: PLR0913  a command's options are its arguments
+    *,
+    session_id: SessionId,
+    principal_id: PrincipalId,
+    org_id: OrgId,
+    ttl: Ttl = "2h",
+    dev: Dev = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Mint the token with which a client sends one session's batches."""
+    from penstock.http.session_tokens import mint_session_token  # noqa: PLC0415  pulls in the front
+
+    lifetime = _seconds(ttl)
+    ids = {
+        "session_id": _uuid("--session-id", session_id),
+        "principal_id": _uuid("--principal-id", principal_id),
+        "org_id": _uuid("--org-id", org_id),
+    }
+    secret, _, _ = _secret("session_secret", dev=dev, data_dir=data_dir, config=config)
+    now = int(time.time())
+    typer.echo(mint_session_token(secret, **ids, issued_unix=now, expires_unix=now + lifetime))
+
+
+@app.command("user")
+def user(  # noqa: PLR0913  a command's options are its arguments
+    *,
+    principal_id: PrincipalId,
+    org_id: OrgId,
+    role: Annotated[Role, typer.Option(help="Whom the token speaks for.")],
+    consent_level: Annotated[
+        int, typer.Option(min=0, max=3, help="How much telemetry the person consents to.")
+    ] = 0,
+    ttl: Ttl = "2h",
+    dev: Dev = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Mint a JWT that speaks for one person in one organisation."""
+    lifetime = _seconds(ttl)
+    principal, org = _uuid("--principal-id", principal_id), _uuid("--org-id", org_id)
+    secret, issuer, audience = _secret("user_jwt_secret", dev=dev, data_dir=data_dir, config=config)
+    now = int(time.time())
+    typer.echo(
+        mint_user_jwt(
+            secret,
+            principal_id=principal,
+            org_id=org,
+            role=role,
+            consent_level=consent_level,
+            issuer=issuer,
+            audience=audience,
+            issued_unix=now,
+            expires_unix=now + lifetime,
+        )
+    )
+
+
+@app.command("service")
+def service(
+    *, ttl: Ttl = "2h", dev: Dev = False, data_dir: DataDir = None, config: Config = None
+) -> None:
+    """Mint a JWT for calls from another service to this one."""
+    lifetime = _seconds(ttl)
+    secret, issuer, audience = _secret(
+        "service_jwt_secret", dev=dev, data_dir=data_dir, config=config
+    )
+    now = int(time.time())
+    typer.echo(
+        mint_service_jwt(
+            secret,
+            issuer=issuer,
+            audience=audience,
+            issued_unix=now,
+            expires_unix=now + lifetime,
+        )
+    )
+
+
+def _secret(
+    name: str, *, dev: bool, data_dir: str | None, config: str | None
+) -> tuple[bytes, str, str]:
+    flags = {"data_dir": data_dir, "config": config}
+    settings, _ = settings_in_force(flags, dev=dev, required=(name,))
+    return secret_bytes(getattr(settings, name)), settings.jwt_issuer, settings.jwt_audience
+
+
+def _uuid(option: str, text: str) -> str:
+    # Ids are compared as text everywhere else, so only the canonical spelling leaves here.
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise StartupError(f"{option}: {text!r}; it must be a UUID") from None
+
+
+def _seconds(text: str) -> int:
+    found = _TTL.fullmatch(text.strip().lower())
+    seconds = int(found[1]) * _UNIT_SECONDS[found[2]] if found else 0
+    if not 0 < seconds <= _LONGEST_TTL_SECONDS:
+        raise StartupError(
+            f"--ttl: {text!r}; it must be more than 0 and at most 366d, in seconds or such as "
+            "90s, 15m, 2h"
+        )
+    return seconds

@@ -1,0 +1,32 @@
+"""What the process asks of the operating system and of Python before it serves."""
+
+import gc
+import resource
+
+# The collector looks for cycles. A session's state has none, but ten thousand sessions are a
+# million objects, and Python's defaults would walk them all every few seconds, for hundreds of
+# milliseconds each time. So: what start-up made is never walked again, young objects are walked
+# seldom (a batch lives for seconds, longer than a default young generation), and the oldest
+# generation practically never.
+_YOUNG_OBJECTS = 50_000
+_YOUNG_PER_MIDDLE = 20
+_MIDDLE_PER_OLD = 1000
+
+
+def raise_open_file_limit() -> None:
+    """Use all descriptors that the operator allows: the soft limit is often a shell's default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def open_file_limit() -> int:
+    """Give how many descriptors the process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def tune_garbage_collection() -> None:
+    """Set the collector for a process of many long-lived sessions. Call it after the imports."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, _YOUNG_PER_MIDDLE, _MIDDLE_PER_OLD)

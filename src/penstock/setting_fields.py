@@ -1,0 +1,232 @@
+"""Every setting: its name, default, bounds, and what an operator should know about it.
+
+The values come from `penstock.settings.load_settings`; the class itself reads neither the
+environment nor files, so that a `Settings(…)` in a test holds exactly what the test says.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from penstock.setting_types import LOWER, Allowed, Origins, PlainPath, Secret, Surfaces
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+def _setting(default: Any, description: str, *, live: bool = False, **bounds: Any) -> Any:  # noqa: ANN401  stands for a field of any type, as pydantic's Field does
+    return Field(default, description=description, json_schema_extra={"live": live}, **bounds)
+
+
+class Settings(BaseSettings):
+    """What one process runs with. Frozen: nothing changes under a running service."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, env_prefix="PENSTOCK_"
+    )
+
+    host: str = _setting(
+        "127.0.0.1", "Address to listen on; 0.0.0.0 or :: for every interface.", min_length=1
+    )
+    port: int = _setting(8080, "TCP port to listen on; 0 takes any free one.", ge=0, le=65535)
+    data_dir: PlainPath = _setting(
+        Path("penstock-data"),
+        "Folder of everything that outlives the process. One running service a folder.",
+    )
+    surfaces: Surfaces = _setting(("sessions",), "The groups of routes that are served.")
+    tls_cert: PlainPath | None = _setting(
+        None, "PEM file of the certificate chain; with tls_key the service speaks TLS."
+    )
+    tls_key: PlainPath | None = _setting(None, "PEM file of the certificate's private key.")
+
+    session_secret: Secret | None = _setting(
+        None, "Signs and verifies session tokens. Required outside --dev."
+    )
+    session_secret_previous: Secret | None = _setting(
+        None, "The session secret before the last rotation; its tokens are still accepted."
+    )
+    session_secret_overlap_seconds: float = _setting(
+        7200.0,
+        "How long after a rotation the previous session secret must be kept; no shorter than "
+        "the longest life of a session token.",
+        ge=0,
+        le=30 * 86400,
+    )
+    user_jwt_secret: Secret | None = _setting(
+        None, "Signs and verifies the JWTs of people. Required outside --dev."
+    )
+    service_jwt_secret: Secret | None = _setting(
+        None, "Signs and verifies the JWTs of the service account. Required outside --dev."
+    )
+    jwt_issuer: str = _setting("penstock", "The issuer (iss) that JWTs must name.", min_length=1)
+    jwt_audience: str = _setting(
+        "penstock", "The audience (aud) that JWTs must name.", min_length=1
+    )
+    token_cache_entries: int = _setting(
+        65536, "Verified tokens kept by digest, until they expire.", ge=1, le=10_000_000
+    )
+    token_leeway_seconds: float = _setting(
+        5.0, "How far ahead of this clock a token's iat may be.", ge=0, le=300
+    )
+    grants_file: PlainPath | None = _setting(
+        None,
+        "JSON file of consents and quotas. Without it nobody consents to anything outside --dev.",
+    )
+
+    cors_origins: Origins = _setting(
+        (), "Origins of browser apps that may call; '*' lets any origin."
+    )
+    cors_max_age_seconds: int = _setting(
+        600, "How long browsers may keep the answer to a preflight.", ge=0, le=86400
+    )
+    rate_batches_per_second: float = _setting(
+        1.25, "Batches a session may send, sustained.", ge=0.01, le=1000
+    )
+    rate_burst: int = _setting(5, "Batches a session may send at once.", ge=1, le=1000)
+
+    max_connections: int = _setting(
+        12_000, "Connections open at once; further ones are answered 503 and closed.", ge=1, le=1_000_000
+    )
+    max_header_bytes: int = _setting(
+        16 * KIB, "Size of a request's line and headers together.", ge=1 * KIB, le=1 * MIB
+    )
+    max_header_count: int = _setting(64, "Number of a request's headers.", ge=8, le=1000)
+    request_timeout_seconds: float = _setting(
+        10.0, "A whole request must have arrived within this time.", ge=0.1, le=600
+    )
+    idle_timeout_seconds: float = _setting(
+        75.0, "A connection without a request is kept this long.", ge=0.1, le=3600
+    )
+    linger_seconds: float = _setting(
+        1.0,
+        "After an answer that closes the connection, reading goes on this long, so that the "
+        "client gets the answer rather than a reset.",
+        ge=0,
+        le=60,
+    )
+    listen_backlog: int = _setting(
+        1024, "Connections the kernel queues before they are accepted.", ge=1, le=65535
+    )
+    express_lane: bool = _setting(
+        default=True,
+        description="Answer hot HTTP/1.1 requests on the fast path, not through Hypercorn.",
+    )
+
+    max_live_sessions: int = _setting(
+        20000, "Sessions with an actor in memory at once.", ge=1, le=1_000_000
+    )
+    max_resting_sessions: int = _setting(
+        200_000, "Idle sessions remembered without an actor.", ge=1, le=10_000_000
+    )
+    session_rest_seconds: float = _setting(
+        60.0, "A session without a batch for this long is laid to rest.", ge=1, le=86400
+    )
+    inbox_batches: int = _setting(64, "Batches that wait for one session.", ge=1, le=10_000)
+    inbox_bytes: int = _setting(
+        2 * MIB,
+        "Bytes that wait for one session; at least one batch of the largest kind.",
+        ge=1088 * KIB,
+        le=1 * GIB,
+    )
+    frame_memory_bytes: int = _setting(
+        256 * MIB, "Bytes of waiting frames in the whole process.", ge=4 * MIB, le=1024 * GIB
+    )
+
+    spool_flush_seconds: float = _setting(
+        1.0,
+        "Frames are written to the spool after at most this time; a kill loses no more than it.",
+        ge=0.01,
+        le=60,
+    )
+    spool_flush_bytes: int = _setting(
+        64 * KIB, "A session with this much unwritten is written sooner.", ge=1, le=64 * MIB
+    )
+    spool_queue_chunks: int = _setting(
+        65536, "Chunks that wait for the writer.", ge=1, le=10_000_000
+    )
+    spool_open_files: int = _setting(
+        16384,
+        "Spool files kept open between writes; fewer when the open-file limit leaves less "
+        "beside max_connections.",
+        ge=1, le=1_000_000
+    )
+
+    shutdown_notice_seconds: float = _setting(
+        1.0,
+        "At shutdown the service first says that it is not ready and goes on serving this long, "
+        "so that load balancers notice.",
+        ge=0,
+        le=300,
+    )
+    shutdown_seconds: float = _setting(
+        25.0, "Deadline of the whole shutdown, the notice included.", ge=0.1, le=3600
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], LOWER] = (
+        _setting("info", "The least important messages that are logged.")
+    )
+    log_format: Annotated[Literal["auto", "json", "console"], LOWER] = _setting(
+        "auto", "json for machines, console for people; auto is console on a terminal."
+    )
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102  pydantic-settings' hook
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Where a value came from must be told, and unknown names refused; the stock sources
+        # do neither, and read the process's environment where a test wants its own.
+        return (init_settings,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        # `port = true` in a file would otherwise be port 1.
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and annotation is not bool:
+            raise ValueError("is a truth value")
+        return value
+
+
+def allowed(name: str) -> str:
+    """Say in words what a setting's value must be, such as "a whole number from 0 to 65535"."""
+    field = Settings.model_fields[name]
+    if words := _own_words(field):
+        return words
+    if get_origin(field.annotation) is Literal:
+        return "one of " + ", ".join(get_args(field.annotation))
+    if field.annotation is bool:
+        return "true or false"
+    if field.annotation is str:
+        return "a text that is not empty"
+    kind = "a whole number" if field.annotation is int else "a number"
+    low = next(meta.ge for meta in field.metadata if isinstance(meta, Ge))
+    high = next(meta.le for meta in field.metadata if isinstance(meta, Le))
+    return f"{kind} from {low} to {high}"
+
+
+def is_live(name: str) -> bool:
+    """Say whether a change of the setting takes effect without a restart."""
+    extra = Settings.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra["live"])
+
+
+def _own_words(field: FieldInfo) -> str:
+    inner = [meta for part in get_args(field.annotation) for meta in get_args(part)[1:]]
+    return next((meta.words for meta in (*field.metadata, *inner) if isinstance(meta, Allowed)), "")
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    # An optional kind keeps its `Annotated` inside the union.
+    return any(SecretStr in get_args(part) for part in get_args(field.annotation))
+
+
+SECRET_NAMES = tuple(name for name, field in Settings.model_fields.items() if _is_secret(field))

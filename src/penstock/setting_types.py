@@ -1,0 +1,95 @@
+"""The kinds of values that settings take, each with the words that describe it to an operator."""
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+# HMAC-SHA256 is as strong as its key up to the size of its hash (RFC 7518, section 3.2).
+MIN_SECRET_BYTES = 32
+KNOWN_SURFACES = ("sessions",)
+
+
+class Allowed:
+    """What a value must be, in words that complete "must be …"."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
+
+def _known_surfaces(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("names none")
+    for name in names:
+        if name not in KNOWN_SURFACES:
+            raise ValueError(f"names {name!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def _exact_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    if "*" in origins and len(origins) > 1:
+        raise ValueError("names '*' beside other origins")
+    # Browsers send the origin in lower case, so that comparing strings is exact.
+    lowered = tuple(dict.fromkeys(origin.lower() for origin in origins))
+    for origin in lowered:
+        if origin != "*" and not _is_origin(origin):
+            raise ValueError(f"names {origin!r}")
+    return lowered
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        served = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return served and "@" not in parts.netloc and text == f"{parts.scheme}://{parts.netloc}"
+
+
+def _plain_path(value: object) -> object:
+    if value == "":
+        raise ValueError("is empty")
+    # Nothing expands it outside a shell; a folder named "~" would be made instead.
+    if str(value).startswith("~"):
+        raise ValueError("begins with '~', which only a shell expands")
+    return value
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    size = len(secret.get_secret_value().encode())
+    if size < MIN_SECRET_BYTES:
+        raise ValueError(f"has {size} bytes")
+    return secret
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+LOWER = BeforeValidator(_lower)
+
+Surfaces = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_words),
+    AfterValidator(_known_surfaces),
+    Allowed(f"one or more of {', '.join(KNOWN_SURFACES)}, separated by commas"),
+]
+Origins = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_words),
+    AfterValidator(_exact_origins),
+    Allowed("exact origins such as https://portal.example, separated by commas, or '*' alone"),
+]
+PlainPath = Annotated[Path, BeforeValidator(_plain_path), Allowed("a path")]
+Secret = Annotated[
+    SecretStr, AfterValidator(_long_enough), Allowed(f"at least {MIN_SECRET_BYTES} bytes long")
+]

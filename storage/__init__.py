@@ -1,0 +1,1 @@
+"""What outlives the process: the frame spool and the grants of principals."""

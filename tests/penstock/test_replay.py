@@ -1,0 +1,70 @@
+"""`penstock replay` shows a stored session and says whether it is undamaged."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from penstock.engine.wire import encode
+
+SESSION = "0d5d1c3e-3f64-4f35-a8b3-6b0c0a0f9d11"
+
+
+@pytest.fixture
+def blob(tmp_path: Path) -> Path:
+    """Two batches with two seconds of silence between them, as a plain blob."""
+    path = tmp_path / "blob.bin.gz"
+    landmarks = np.zeros((5, 33, 4), np.float32)
+    path.write_bytes(
+        encode(landmarks, np.arange(5) * 100) + encode(landmarks, 2400 + np.arange(5) * 100)
+    )
+    return path
+
+
+def test_a_file_is_shown_and_verified(run: Any, blob: Path) -> None:
+    """Frames, batches, times and gaps, for people and for programs; exit code 0."""
+    shown = run("replay", str(blob))
+    assert shown.code == 0
+    assert "10, 0 of them repeated" in shown.out
+    assert "0.000 s to 2.800 s" in shown.out
+    assert "2.000 s" in shown.out
+    plain = run("replay", blob.name, "--json")
+    report = json.loads(plain.out)
+    assert plain.code == 0
+    assert (report["frames"], report["batches"], report["verified"]) == (10, 2, True)
+    assert report["gaps"] == [{"start_ms": 400, "end_ms": 2400, "length_ms": 2000}]
+
+
+def test_a_damaged_file_exits_1(run: Any, blob: Path) -> None:
+    """What is wrong is listed with its place."""
+    blob.write_bytes(blob.read_bytes()[:-3])
+    ran = run("replay", str(blob))
+    assert ran.code == 1
+    assert "no: 1 damages" in ran.out
+    assert json.loads(run("replay", str(blob), "--json").out)["verified"] is False
+
+
+def test_a_session_is_found_in_the_data_folder(run: Any, blob: Path, tmp_path: Path) -> None:
+    """Its id is enough, in any spelling."""
+    spool = tmp_path / "data" / "spool"
+    spool.mkdir(parents=True)
+    (spool / f"{SESSION}.bin.gz").write_bytes(blob.read_bytes())
+    assert run("replay", SESSION.upper(), "--data-dir", "data").code == 0
+    assert run("replay", SESSION, PENSTOCK_DATA_DIR="data").code == 0
+
+
+@pytest.mark.parametrize("source", ["none.bin.gz", SESSION, "."])
+def test_what_cannot_be_read_exits_2(run: Any, source: str) -> None:
+    """One line, and no report."""
+    ran = run("replay", source)
+    assert (ran.code, ran.out, len(ran.lines)) == (2, "", 1)
+
+
+def test_long_lists_are_cut_and_say_so(run: Any, tmp_path: Path) -> None:
+    """A table stays readable; --json has all."""
+    path = tmp_path / "gappy.bin.gz"
+    path.write_bytes(encode(np.zeros((30, 33, 4), np.float32), np.arange(30) * 1000))
+    assert "the first 20 of 29; all: --json" in run("replay", str(path)).out
+    assert len(json.loads(run("replay", str(path), "--json").out)["gaps"]) == 29
