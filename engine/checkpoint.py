@@ -45,7 +45,7 @@ class Checkpoint:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Self:
-        """Rebuild from `plain`; a missing or foreign value raises KeyError, TypeError, ValueError."""
+        """Rebuild from `plain`; a foreign value raises KeyError, TypeError or ValueError."""
         if plain["v"] != CHECKPOINT_VERSION:
             raise ValueError(f"checkpoint version {plain['v']}, not {CHECKPOINT_VERSION}")
         return cls(

@@ -62,7 +62,9 @@ class Inbox:
         try:
             self._send.send_nowait(arrival)
         except trio.WouldBlock:
-            raise InboxFullError("inbox_batches", self._max_batches, self.held_batches + 1) from None
+            raise InboxFullError(
+                "inbox_batches", self._max_batches, self.held_batches + 1
+            ) from None
         self.held_batches += 1
         self.held_bytes += size
         self._level.take_nowait(size)

@@ -110,6 +110,17 @@ class SpoolHealth:
     detail: str = ""
 
 
+@dataclass(slots=True, frozen=True)
+class SpoolStatistics:
+    """What a spool has open and has done. `left_behind` counts the sessions that it `holds`."""
+
+    open_files: int
+    appended_bytes: int
+    appends: int
+    failures: int
+    left_behind: int
+
+
 class Spool(Protocol):
     """One append-only file a live session. Methods block; the writer calls them from a thread."""
 
@@ -141,4 +152,8 @@ class Spool(Protocol):
 
     def health(self) -> SpoolHealth:
         """Tell how the newest append or probe went. Never blocks."""
+        ...
+
+    def statistics(self) -> SpoolStatistics:
+        """Count files, bytes and failures since the start. Never blocks."""
         ...

@@ -6,6 +6,9 @@ information, so its key can be forgotten: the table holds only who sent in the l
 """
 
 _SWEEP_EVERY = 4096
+# A wait this short is none. A double counts the seconds of a year's uptime in steps of 4 ns, and
+# who has waited exactly as long as it was told must not be told to wait again.
+_ROUNDING_SECONDS = 1e-6
 
 
 class TokenBuckets:
@@ -25,7 +28,7 @@ class TokenBuckets:
         full_at = max(full_at, now)
         # With b tokens the bucket is full in (burst - b) fills; one token must be there.
         wait = full_at - now - (burst - 1.0) * fill
-        if wait > 1e-9:  # rounding: a wait of a nanosecond is no wait
+        if wait > _ROUNDING_SECONDS:
             return wait
         self._full_at[key] = full_at + fill
         self._until_sweep -= 1

@@ -7,10 +7,10 @@ Theory of operation
     offer_nowait -> inbox -> chunk (with the writer) -> folded into the state, forgotten
 
 The front calls `offer_nowait`; it accepts or refuses at once and never waits. The actor's task is
-woken by the pacer (or early, when the inbox holds a flush's worth of bytes). Awake, it first
-finishes the chunk that came back from the writer, then begins the next one, and sleeps again. At
-most one chunk is with the writer, so a checkpoint taken when a chunk begins is exactly the state
-before it.
+woken by the pacer (or early, when the inbox holds a flush's worth of bytes). Awake, it takes what
+waits as one chunk, gives it to the writer and sleeps again; when the chunk is on disk it is folded
+into the state. At most one chunk is with the writer, so a checkpoint taken when a chunk begins is
+exactly the state before it.
 
 The file comes first: frames are folded only when they are on disk. So the state is at any moment
 the fold of what the file holds, and recovery is to fold it again.
@@ -30,8 +30,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-import trio
-
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.inbox import Arrival, Inbox, InboxFullError
 from penstock.engine.level import Level
@@ -39,10 +37,12 @@ from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
 from penstock.engine.ports import MAX_CHUNK_BATCHES, Clock, Recovered, SpoolChunk, SpooledBatch
 from penstock.engine.timeline import Timeline
+from penstock.engine.wakeup import WakeUp
 from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME
 from penstock.engine.writer import Writer
 
 logger = logging.getLogger(__name__)
+
 
 class SessionState(StrEnum):
     """The states of a session that this process knows."""
@@ -53,11 +53,15 @@ class SessionState(StrEnum):
     FAILED = "failed"
 
 
-TRANSITIONS: dict[SessionState, frozenset[SessionState]] = {
-    SessionState.RECOVERING: frozenset({SessionState.LIVE}),
-    SessionState.LIVE: frozenset({SessionState.RESTING, SessionState.FAILED}),
-    SessionState.RESTING: frozenset({SessionState.LIVE}),
-    SessionState.FAILED: frozenset({SessionState.LIVE}),
+# None stands for a session that this process does not know: it is in its file, or nowhere.
+TRANSITIONS: dict[SessionState | None, frozenset[SessionState | None]] = {
+    None: frozenset({SessionState.RECOVERING, SessionState.LIVE}),
+    # None when the file could not be read, or held nothing.
+    SessionState.RECOVERING: frozenset({SessionState.RESTING, None}),
+    # None at the end of the process, and below also when too many rest.
+    SessionState.LIVE: frozenset({SessionState.RESTING, SessionState.FAILED, None}),
+    SessionState.RESTING: frozenset({SessionState.LIVE, None}),
+    SessionState.FAILED: frozenset({SessionState.LIVE, None}),
 }
 
 
@@ -125,8 +129,6 @@ class _Chunk:
     before: Checkpoint
     arrivals: list[Arrival]
     held_bytes: int
-    written: bool = False
-    shed: Reason | None = None
 
 
 class SessionActor:
@@ -134,13 +136,14 @@ class SessionActor:
 
     __slots__ = (
         "_chunk",
+        "_failure",
         "_inbox",
         "_paced",
         "_plant",
         "_rest_wanted",
         "_started_unix_ms",
         "_unsaved",
-        "_wake_event",
+        "_wake_up",
         "accepted_frames",
         "identity",
         "last_offer",
@@ -151,7 +154,8 @@ class SessionActor:
     def __init__(self, plant: Plant, state: Checkpoint) -> None:
         self._plant = plant
         self._inbox = Inbox(plant.limits.inbox_batches, plant.limits.inbox_bytes, plant.inboxes)
-        self._wake_event = trio.Event()
+        self._wake_up = WakeUp()
+        self._failure: Exception | None = None
         self._chunk: _Chunk | None = None
         self._paced = False
         self._rest_wanted = False
@@ -216,7 +220,7 @@ class SessionActor:
 
     def wake(self) -> None:
         """Have the task look at its inbox and its chunk soon."""
-        self._wake_event.set()
+        self._wake_up.set()
 
     def rest(self) -> None:
         """Ask the task to bring everything to disk and return. A new batch withdraws it."""
@@ -228,15 +232,15 @@ class SessionActor:
     async def run(self) -> None:
         """Move frames from the inbox to disk and into the state, until it may rest."""
         while True:
-            await self._wake_event.wait()
-            self._wake_event = trio.Event()
+            await self._wake_up.wait()
             self._paced = False
-            if self._chunk is not None and self._chunk.written:
-                self._finish_chunk()
-            if self._chunk is None and (self._inbox.held_batches or (self._rest_wanted and self._unsaved)):
-                self._begin_chunk()
-            if self._rest_wanted and self._chunk is None:
-                return
+            if self._failure is not None:
+                raise self._failure
+            if self._chunk is None:
+                if self._inbox.held_batches or (self._rest_wanted and self._unsaved):
+                    self._begin_chunk()  # or later, when the writer is full: that is no rest
+                elif self._rest_wanted:
+                    return
 
     def checkpoint(self) -> Checkpoint:
         """Give the state without what is pending."""
@@ -295,30 +299,31 @@ class SessionActor:
         self._plant.writer.submit_nowait(SpoolChunk(before, spooled), self._chunk_written)
 
     def _chunk_written(self, shed: Reason | None) -> None:
-        # Runs in the writer's task: only notes it down. A session in traffic is woken by its next
-        # batch anyway; there is a wake-up of its own only where somebody waits for the end.
+        # Runs in the writer's task, which saves the actor a waking of its own. The actor's failure
+        # must stay the actor's: it is raised in its own task.
         chunk = self._chunk
         if chunk is None:  # abandoned meanwhile
             return
-        chunk.written = True
-        chunk.shed = shed
+        try:
+            self._finish_chunk(chunk, shed)
+        except Exception as error:  # noqa: BLE001 - raised again by `run`
+            self._failure = error
+            self.wake()
+            return
         if self._rest_wanted or self._inbox.held_bytes >= self._plant.limits.spool_flush_bytes:
             self.wake()
-        else:
+        elif self._inbox.held_batches:
             self._pace()
 
-    def _finish_chunk(self) -> None:
-        chunk = self._chunk
-        if chunk is None:
-            return
+    def _finish_chunk(self, chunk: _Chunk, shed: Reason | None) -> None:
         ledger = self._plant.ledger
         for arrival in chunk.arrivals:
-            if chunk.shed is None:
+            if shed is None:
                 used, repeated = self.timeline.fold(arrival.batch.timestamps_ms)
                 ledger.settle(self.tally, Reason.USED, used)
                 ledger.settle(self.tally, Reason.REPEATED, repeated)
             else:
-                ledger.settle(self.tally, chunk.shed, arrival.batch.frame_count)
+                ledger.settle(self.tally, shed, arrival.batch.frame_count)
                 self._unsaved += arrival.batch.frame_count
         self._chunk = None
         self._plant.memory.give(chunk.held_bytes)

@@ -15,6 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import trio
@@ -68,16 +69,19 @@ class SessionsStatistics:
 
 @dataclass(slots=True, eq=False)
 class _Dormant:
+    """A session without an actor. `saving` while the writer has its checkpoint to write."""
+
     checkpoint: Checkpoint
     state: SessionState
+    saving: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Reading:
-    """A file that is being read. `failure` is known once `done` is set."""
+    """A file that is being read. `failure` is known once `done` is set; None is success."""
 
     done: trio.Event
-    failure: str | None = None
+    failure: str | None = "the reading of the session's spool file was cut short"
 
 
 class Sessions:
@@ -117,10 +121,10 @@ class Sessions:
                     self.refuse(identity, found.reason, arrival.batch.frame_count)
                 return found
             actor = found
-        if self._draining:
-            return actor.refuse_nowait(_DRAINING, arrival.batch.frame_count)
         if actor.identity != identity:
             return WrongOwner()
+        if self._draining:
+            return actor.refuse_nowait(_DRAINING, arrival.batch.frame_count)
         return actor.offer_nowait(arrival)
 
     def refuse(self, identity: SessionIdentity, reason: Reason, frames: int) -> None:
@@ -132,6 +136,15 @@ class Sessions:
             self._plant.ledger.refuse(None, reason, frames)
 
     # What the operators' side reads.
+
+    def state(self, session_id: str) -> SessionState | None:
+        """Tell a session's state; None when this process does not know it."""
+        if session_id in self._live:
+            return SessionState.LIVE
+        if session_id in self._reading:
+            return SessionState.RECOVERING
+        dormant = self._dormant.get(session_id)
+        return None if dormant is None else dormant.state
 
     def statistics(self) -> SessionsStatistics:
         """Count the sessions by state."""
@@ -153,11 +166,17 @@ class Sessions:
         self, identity: SessionIdentity
     ) -> SessionActor | Refusal | WrongOwner:
         session_id = identity.session_id
-        if session_id not in self._dormant and self._spool.holds(session_id):
+        # Again after each reading: what was read may have been forgotten before this task ran.
+        while self._only_in_file(session_id):
             reading = await self._read_file(session_id)
             if reading.failure is not None:
                 return Refusal(Reason.RECOVERY_FAILED, reading.failure, retry_after=5.0)
         return _DRAINING if self._draining else self._revive_nowait(identity)
+
+    def _only_in_file(self, session_id: str) -> bool:
+        if session_id in self._live or session_id in self._dormant or self._draining:
+            return False
+        return self._spool.holds(session_id)
 
     async def _read_file(self, session_id: str) -> _Reading:
         if (reading := self._reading.get(session_id)) is None:
@@ -204,13 +223,12 @@ class Sessions:
                 "session.recovery_failed", extra={"session_id": session_id, "error": str(error)}
             )
         else:
+            reading.failure = None
             if recovered is not None:
                 state = fold_recovered(recovered, lambda why: _log_crash(session_id, why))
-                self._keep(_Dormant(state, SessionState.RESTING))
                 self._recovered += 1
-                if recovered.torn_frames and not self._plant.writer.full:
-                    # The file no longer tells of them: the next process must know as well.
-                    self._plant.writer.submit_nowait(SpoolChunk(state, ()), lambda _: None)
+                # The file no longer tells of torn frames: the next process must know as well.
+                self._keep(_Dormant(state, SessionState.RESTING), save=recovered.torn_frames > 0)
                 logger.info(
                     "session.recovered",
                     extra={
@@ -233,27 +251,41 @@ class Sessions:
             self._crashed += 1
             _log_crash(session_id, f"{type(error).__name__}: {error}", error)
             checkpoint = actor.abandon(Reason.ACTOR_CRASHED)
-            self._keep(_Dormant(checkpoint, SessionState.FAILED))
-            if not self._plant.writer.full:
-                # So that a restart goes on from here, and not from the frames that crashed it.
-                self._plant.writer.submit_nowait(
-                    SpoolChunk(checkpoint, ()), lambda _: self._release(session_id)
-                )
+            # Saved, so that a restart goes on from here, and not from the frames that crashed it.
+            self._keep(_Dormant(checkpoint, SessionState.FAILED), save=True)
         else:
-            self._keep(_Dormant(actor.checkpoint(), SessionState.RESTING))
-            self._spool.release(session_id)
-        del self._live[session_id]
+            self._keep(_Dormant(actor.checkpoint(), SessionState.RESTING), save=False)
+        self._live.pop(session_id, None)  # it is gone already if the deadline has passed meanwhile
         if not self._live:
             self._none_live.set()
 
-    def _release(self, session_id: str) -> None:
+    def _keep(self, dormant: _Dormant, *, save: bool) -> None:
+        """Remember a session that has no actor; have its checkpoint written if so wished."""
+        session_id = dormant.checkpoint.identity.session_id
+        self._dormant[session_id] = dormant
+        if save and not self._plant.writer.full:
+            dormant.saving = True
+            self._plant.writer.submit_nowait(
+                SpoolChunk(dormant.checkpoint, ()), lambda _: self._saved(dormant)
+            )
+        else:
+            self._spool.release(session_id)
+        self._forget_oldest()
+
+    def _saved(self, dormant: _Dormant) -> None:
+        session_id = dormant.checkpoint.identity.session_id
+        dormant.saving = False
         if session_id not in self._live:
             self._spool.release(session_id)
+            self._forget_oldest()
 
-    def _keep(self, dormant: _Dormant) -> None:
-        self._dormant[dormant.checkpoint.identity.session_id] = dormant
-        while len(self._dormant) > self._limits.max_resting_sessions:
-            del self._dormant[next(iter(self._dormant))]  # the oldest; its file holds it
+    def _forget_oldest(self) -> None:
+        # Their files hold them, except where that has still to be written.
+        excess = len(self._dormant) - self._limits.max_resting_sessions
+        if excess > 0:
+            settled = (name for name, dormant in self._dormant.items() if not dormant.saving)
+            for session_id in list(islice(settled, excess)):
+                del self._dormant[session_id]
 
     async def sweep(self) -> None:
         """Lay idle sessions to rest, until cancelled."""

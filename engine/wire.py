@@ -194,8 +194,7 @@ def compress(block: bytes, *, level: int = 6) -> bytes:
 
 def untracked(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Mark the landmarks (frames x 33) that hold a value that is not finite: not tracked."""
-    marked: npt.NDArray[np.bool_] = ~np.isfinite(landmarks).all(axis=2)
-    return marked
+    return np.asarray(~np.isfinite(landmarks).all(axis=2))
 
 
 def _inflate(member: bytes) -> bytes:

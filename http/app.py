@@ -7,6 +7,7 @@ requests get the same answers.
 import logging
 from dataclasses import dataclass
 from time import perf_counter
+from typing import cast
 
 import trio
 from quart import Response, g, request
@@ -33,47 +34,60 @@ class AppLimits:
     max_header_count: int
 
 
-def create_app(  # noqa: PLR0913 - the parts that the routes speak with
-    pose: PoseFrames,
-    edge: Edge,
-    meter: RequestMeter,
-    readiness: Readiness,
-    exposition: Exposition,
-    limits: AppLimits,
-    version: str,
-) -> QuartTrio:
+@dataclass(slots=True, frozen=True)
+class Parts:
+    """What the routes speak with."""
+
+    pose: PoseFrames
+    edge: Edge
+    meter: RequestMeter
+    readiness: Readiness
+    exposition: Exposition
+    limits: AppLimits
+    version: str
+
+    def respond(self, answer: Answer) -> Response:
+        """Turn an answer into Quart's response, and remember what to count it under."""
+        g.code = answer.code
+        response = Response(answer.body, status=answer.status)
+        response.headers.clear()
+        request_id = self.edge.request_id(_header("X-Request-Id"))
+        for name, value in self.edge.headers(answer, request_id, _header("Origin")):
+            response.headers.add(name.decode("latin1"), value.decode("latin1"))
+        return response
+
+
+def create_app(parts: Parts) -> QuartTrio:
     """Put the routes together."""
     app = QuartTrio("penstock", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_MEMBER_BYTES
     app.config["BODY_TIMEOUT"] = None
     app.config["RESPONSE_TIMEOUT"] = None
+    _add_hooks(app, parts)
+    _add_errors(app, parts)
+    _add_pose(app, parts)
+    _add_operators(app, parts)
+    return app
 
-    def respond(answer: Answer) -> Response:
-        g.code = answer.code
-        response = Response(answer.body, status=answer.status)
-        response.headers.clear()
-        offered = request.headers.get("X-Request-Id", "").encode("latin1")
-        request_id = edge.request_id(offered)
-        origin = request.headers.get("Origin", "").encode("latin1")
-        for name, value in edge.headers(answer, request_id, origin):
-            response.headers.add(name.decode("latin1"), value.decode("latin1"))
-        return response
 
+def _add_hooks(app: QuartTrio, parts: Parts) -> None:
     @app.before_request
     async def begin() -> Response | None:
         g.began = perf_counter()
-        if "Content-Length" in request.headers and "Transfer-Encoding" in request.headers:
-            response = respond(problem_answer(Problem.AMBIGUOUS_FRAMING))
+        headers = request.headers
+        if "Content-Length" in headers and "Transfer-Encoding" in headers:
+            response = parts.respond(problem_answer(Problem.AMBIGUOUS_FRAMING))
             response.headers["Connection"] = "close"
             return response
-        if len(request.headers) > limits.max_header_count:
-            return respond(
+        limit = parts.limits.max_header_count
+        if len(headers) > limit:
+            return parts.respond(
                 problem_answer(
                     Problem.HEADERS_TOO_LARGE,
-                    f"the request has {len(request.headers)} header fields",
+                    f"the request has {len(headers)} header fields",
                     setting="max_header_count",
-                    limit=limits.max_header_count,
-                    seen=len(request.headers),
+                    limit=limit,
+                    seen=len(headers),
                 )
             )
         return None
@@ -81,83 +95,88 @@ def create_app(  # noqa: PLR0913 - the parts that the routes speak with
     @app.after_request
     async def finish(response: Response) -> Response:
         rule = request.url_rule.rule if request.url_rule is not None else "none"
-        code = getattr(g, "code", "ok")
-        meter.observe("quart", rule, code, perf_counter() - getattr(g, "began", perf_counter()))
+        began = getattr(g, "began", perf_counter())
+        parts.meter.observe("quart", rule, getattr(g, "code", "ok"), perf_counter() - began)
         return response
 
+
+def _add_errors(app: QuartTrio, parts: Parts) -> None:
     @app.errorhandler(HTTPException)
     async def http_error(error: HTTPException) -> Response:
-        problem = of_status(error.code or 500)
-        response = respond(problem_answer(problem))
+        response = parts.respond(problem_answer(of_status(error.code or 500)))
         allowed = getattr(error, "valid_methods", None)
         if allowed:
             response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
 
     @app.errorhandler(Exception)
-    async def fault(_error: Exception) -> Response:
-        response = respond(problem_answer(Problem.INTERNAL))
-        logger.exception(
+    async def fault(error: Exception) -> Response:
+        response = parts.respond(problem_answer(Problem.INTERNAL))
+        request_id = response.headers["X-Request-Id"]
+        logger.error(
             "request.failed",
-            extra={"route": request.path, "request_id": response.headers["X-Request-Id"]},
+            extra={"route": request.path, "request_id": request_id},
+            exc_info=error,
         )
         return response
 
+
+def _add_pose(app: QuartTrio, parts: Parts) -> None:
     @app.route(PATH, methods=["POST"], provide_automatic_options=False)
     async def pose_frames() -> Response:
         head = _head()
-        refused = pose.check_head(head)
+        refused = parts.pose.check_head(head)
         if isinstance(refused, Answer):
-            return respond(refused)
-        body = await _read_body(limits.request_timeout_seconds)
+            return parts.respond(refused)
+        body = await _read_body(parts.limits.request_timeout_seconds)
         if isinstance(body, Answer):
-            return respond(body)
-        return respond(await pose.answer(head, body))
+            return parts.respond(body)
+        return parts.respond(await parts.pose.answer(head, body))
 
     @app.route(PATH, methods=["OPTIONS"])
     async def preflight() -> Response:
-        origin = request.headers.get("Origin", "").encode("latin1")
-        response = respond(Answer(204, b"", "preflight"))
+        response = parts.respond(Answer(204, b"", "preflight"))
         response.headers.remove("Content-Type")
         response.headers["Allow"] = "OPTIONS, POST"
-        for name, value in edge.preflight_headers(origin):
+        for name, value in parts.edge.preflight_headers(_header("Origin")):
             response.headers[name.decode("latin1")] = value.decode("latin1")
         return response
 
+
+def _add_operators(app: QuartTrio, parts: Parts) -> None:
     @app.get("/v1/healthz")
     async def healthz() -> Response:
-        return respond(json_answer(200, {"status": "ok", "version": version}))
+        return parts.respond(json_answer(200, {"status": "ok", "version": parts.version}))
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        findings = readiness.findings()
+        findings = parts.readiness.findings()
         if not findings:
-            return respond(json_answer(200, {"status": "ready", "reasons": []}))
+            return parts.respond(json_answer(200, {"status": "ready", "reasons": []}))
         reasons = [{"code": finding.code, "detail": finding.detail} for finding in findings]
-        return respond(
+        return parts.respond(
             json_answer(503, {"status": "not ready", "reasons": reasons}, code="not_ready")
         )
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        body, content_type = exposition.render(request.headers.get("Accept", ""))
-        return respond(Answer(200, body, "ok", content_type.encode()))
+        body, content_type = parts.exposition.render(request.headers.get("Accept", ""))
+        return parts.respond(Answer(200, body, "ok", content_type.encode()))
 
-    return app
+
+def _header(name: str) -> bytes:
+    return request.headers.get(name, "").encode("latin1")
 
 
 def _head() -> Head:
-    def header(name: str) -> bytes:
-        return request.headers.get(name, "").encode("latin1")
-
     return Head(
         request.query_string,
-        header("Authorization"),
-        header("Content-Type"),
+        _header("Authorization"),
+        _header("Content-Type"),
         request.content_length,
-        header("X-Batch-Meta"),
-        header("X-Request-Id"),
-        header("Origin"),
+        _header("X-Batch-Meta"),
+        _header("X-Request-Id"),
+        _header("Origin"),
     )
 
 
@@ -165,7 +184,7 @@ async def _read_body(limit_seconds: float) -> bytes | Answer:
     """Read the body within its bounds of size and time."""
     try:
         with trio.fail_after(limit_seconds):
-            return bytes(await request.get_data(cache=False, as_text=False))
+            return cast("bytes", await request.get_data(cache=False))
     except trio.TooSlowError:
         return problem_answer(
             Problem.REQUEST_TIMEOUT, setting="request_timeout_seconds", limit=limit_seconds

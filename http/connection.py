@@ -65,7 +65,7 @@ class Phase(Enum):
 class _Protocols(ProtocolWrapper):
     """Hypercorn's choice of protocol, with our HTTP/1.1."""
 
-    def __init__(self, front: "Front", *args: Any) -> None:
+    def __init__(self, front: "Front", *args: Any) -> None:  # noqa: ANN401 - as they are Hypercorn's
         super().__init__(*args)
         if isinstance(self.protocol, H11Protocol):
             app, config, context, group, state, ssl, client, server, send, _ = args
@@ -118,11 +118,10 @@ class Connection(TCPServer):
                 await self._converse()
             if self._timed_out:
                 await self._say_farewell()
-        except Exception as error:  # noqa: BLE001 - one connection must not take the listener down
+        except Exception as error:
             if not _only_of_os(error):
                 logger.exception("connection.failed")
         finally:
-            self._front.connections.discard(self)
             with trio.move_on_after(_FAREWELL_SECONDS, shield=True):
                 await self.stream.aclose()
 

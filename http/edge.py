@@ -12,6 +12,9 @@ from penstock.http.exchange import Answer
 
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _EXPOSED = b"Retry-After, X-Request-Id"
+_WHOLE_ANSWER = (
+    b"%bdate: %b\r\ncontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n%b"
+)
 _STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
@@ -47,7 +50,7 @@ class Edge:
         return self._id_prefix + b"%x" % self._id_count
 
     def cors_headers(self, origin: bytes) -> tuple[tuple[bytes, bytes], ...]:
-        """Let an allowed origin read the answer. Without allowed origins there is nothing to say."""
+        """Let an allowed origin read the answer; say nothing where none is allowed."""
         if not self._origins:
             return ()
         if not origin or not (self._any_origin or origin in self._origins):
@@ -77,27 +80,38 @@ class Edge:
         self, answer: Answer, request_id: bytes, origin: bytes
     ) -> list[tuple[bytes, bytes]]:
         """Give all headers of an answer but those that the transport adds."""
-        headers = [
+        return [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
             (b"x-request-id", request_id),
-            *answer.headers,
-            *self.cors_headers(origin),
+            *self._further_headers(answer, origin),
         ]
+
+    def render(
+        self, answer: Answer, request_id: bytes, origin: bytes, *, keep_alive: bool
+    ) -> bytes:
+        """Write a whole HTTP/1.1 answer."""
+        further = b"".join(
+            b"%b: %b\r\n" % header for header in self._further_headers(answer, origin)
+        )
+        return _WHOLE_ANSWER % (
+            _STATUS_LINES[answer.status],
+            self._date_now(),
+            answer.content_type,
+            len(answer.body),
+            request_id,
+            further,
+            b"" if keep_alive else b"connection: close\r\n",
+            answer.body,
+        )
+
+    def _further_headers(self, answer: Answer, origin: bytes) -> list[tuple[bytes, bytes]]:
+        headers = [*answer.headers, *self.cors_headers(origin)]
         if answer.retry_after is not None:
             headers.append((b"retry-after", b"%d" % answer.retry_after))
         return headers
 
-    def render(self, answer: Answer, request_id: bytes, origin: bytes, *, keep_alive: bool) -> bytes:
-        """Write a whole HTTP/1.1 answer."""
-        parts = [_STATUS_LINES[answer.status], b"date: ", self.date(), b"\r\n"]
-        for name, value in self.headers(answer, request_id, origin):
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
-        parts.append(answer.body)
-        return b"".join(parts)
-
-    def date(self) -> bytes:
+    def _date_now(self) -> bytes:
         """Give the Date header's value, made once a second."""
         second = int(self._clock.unix())
         if second != self._date_second:

@@ -37,7 +37,9 @@ _LONGEST_PREFIX = len(_PREFIXES[0])
 _END_OF_HEAD = b"\r\n\r\n"
 
 # Headers that change how the request is framed or answered; the lane has nothing to say to them.
-_UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"http2-settings"})
+_UNUSUAL = frozenset(
+    {b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"http2-settings"}
+)
 # Headers that the surface reads. Two of the same would need a rule; one each needs none.
 _READ = frozenset(
     {

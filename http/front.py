@@ -89,6 +89,7 @@ class Front:
         self.connections: set[Connection] = set()
         self.addresses: list[str] = []
         self.draining = False
+        self._none_left = trio.Event()
         self._accepting = trio.CancelScope()
         self._accepted = self._turned_away = self._timed_out = 0
 
@@ -99,8 +100,8 @@ class Front:
         await self.context.terminated.set()
         for connection in list(self.connections):
             connection.drain()
-        while self.connections:
-            await trio.sleep(0.01)
+        if self.connections:
+            await self._none_left.wait()
 
     def statistics(self) -> FrontStatistics:
         """Count the connections."""
@@ -116,7 +117,12 @@ class Front:
         self._accepted += 1
         connection = Connection(self, stream)
         self.connections.add(connection)
-        await connection.run()
+        try:
+            await connection.run()
+        finally:
+            self.connections.discard(connection)
+            if self.draining and not self.connections:
+                self._none_left.set()
 
     async def _turn_away(self, stream: trio.SocketStream | trio.SSLStream[Any]) -> None:
         answer = problem_answer(
@@ -179,7 +185,7 @@ def make_config(bind: Bind, limits: FrontLimits) -> Config:
 
 @asynccontextmanager
 async def open_front(front: Front) -> AsyncIterator[Front]:
-    """Listen around the block. Call `drain` inside it, with a deadline; leaving cuts the rest off."""
+    """Listen around the block. Call `drain` inside it, with a deadline; leaving cuts the rest."""
     config = front.config
     sockets = config.create_sockets()
     ssl_context = config.create_ssl_context()

@@ -1,4 +1,4 @@
-"""The gates of a pose batch, cheapest first. Each is a small function: facts in, refusal or None out.
+"""The gates of a pose batch, cheapest first: small functions, facts in, a refusal or None out.
 
 The order, which `pose.PoseFrames` walks through and which the answers' codes rely on:
 
@@ -11,7 +11,7 @@ The order, which `pose.PoseFrames` walks through and which the answers' codes re
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs
 
 import orjson
@@ -135,4 +135,6 @@ def read_sidecar(head: Head) -> bytes | Answer | None:
 
 def refuse_wire(error: WireError) -> Answer:
     """Answer a body that is not a batch."""
-    return problem_answer(BY_CODE[error.fault.value], error.detail, **error.facts)
+    return problem_answer(
+        BY_CODE[error.fault.value], error.detail, **cast("dict[str, Any]", error.facts)
+    )

@@ -1,12 +1,11 @@
 """What the service tells Prometheus.
 
 Nothing is counted here. Each part gives its own `statistics()`; this module reads them when it is
-scraped. High-water marks begin anew with each scrape, so a peak between two scrapes is never missed.
+scraped. High-water marks begin anew with each scrape: a peak between two of them is not missed.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -22,35 +21,12 @@ from prometheus_client.process_collector import ProcessCollector
 from penstock.engine.level import Level
 from penstock.engine.outcomes import Reason, Tally
 from penstock.engine.pacer import PacerStatistics
-from penstock.engine.ports import SpoolHealth
+from penstock.engine.ports import SpoolHealth, SpoolStatistics
 from penstock.engine.sessions import SessionsStatistics
 from penstock.engine.writer import WriterStatistics
+from penstock.http.front import FrontStatistics
 from penstock.http.meters import BUCKETS, RequestMeter
 from penstock.http.session_tokens import TokenCacheStatistics
-
-
-class SpoolNumbers(Protocol):
-    """What a spool counts."""
-
-    @property
-    def open_files(self) -> int: ...
-    @property
-    def appended_bytes(self) -> int: ...
-    @property
-    def left_behind(self) -> int: ...
-
-
-class ConnectionNumbers(Protocol):
-    """What the front counts."""
-
-    @property
-    def connections(self) -> int: ...
-    @property
-    def accepted(self) -> int: ...
-    @property
-    def turned_away(self) -> int: ...
-    @property
-    def timed_out(self) -> int: ...
 
 
 @dataclass(slots=True, frozen=True)
@@ -64,10 +40,10 @@ class Sources:
     sessions: Callable[[], SessionsStatistics]
     writer: Callable[[], WriterStatistics]
     pacer: Callable[[], PacerStatistics]
-    spool: Callable[[], SpoolNumbers]
+    spool: Callable[[], SpoolStatistics]
     spool_health: Callable[[], SpoolHealth]
     tokens: Callable[[], TokenCacheStatistics]
-    connections: Callable[[], ConnectionNumbers]
+    connections: Callable[[], FrontStatistics]
     reset_peaks: Callable[[], None]
     version: str
     python: str
@@ -138,7 +114,7 @@ class PenstockCollector:
         )
         frames = CounterMetricFamily(
             "penstock_frames",
-            "Frames by where they ended and why. Together with the pending ones: all that were seen.",
+            "Frames by where they ended and why. With the pending ones: all that were seen.",
             labels=["outcome", "reason"],
         )
         for reason in Reason:
@@ -165,7 +141,11 @@ class PenstockCollector:
 
     def _levels(self) -> Iterable[Metric]:
         for name, what, level in (
-            ("penstock_frame_memory", "of frames accepted and not yet settled", self._sources.memory),
+            (
+                "penstock_frame_memory",
+                "of frames accepted and not yet settled",
+                self._sources.memory,
+            ),
             ("penstock_inbox", "in the inboxes of all sessions", self._sources.inboxes),
         ):
             statistics = level.statistics()
@@ -234,7 +214,9 @@ class PenstockCollector:
             pacer.scheduler_delay_peak_seconds,
         )
         build = GaugeMetricFamily(
-            "penstock_build_info", "Always 1; the labels say what runs.", labels=["version", "python"]
+            "penstock_build_info",
+            "Always 1; the labels say what runs.",
+            labels=["version", "python"],
         )
         build.add_metric([self._sources.version, self._sources.python], 1)
         yield build

@@ -48,9 +48,7 @@ class PoseFrames:
             return claims
         who = claims.identity
         try:
-            consented = await self.consents.granted(
-                who.principal_id, who.org_id, Purpose.BIOMETRIC
-            )
+            consented = await self.consents.granted(who.principal_id, who.org_id, Purpose.BIOMETRIC)
         except ConsentUnknownError as unknown:
             self._refuse_unread(claims, Reason.CONSENT_UNKNOWN, body)
             return problem_answer(

@@ -168,9 +168,7 @@ def problem_answer(
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if problem.status == 401:
         headers = ((b"www-authenticate", b"Bearer"),)
-    return Answer(
-        problem.status, orjson.dumps(document), problem.code, PROBLEM, seconds, headers
-    )
+    return Answer(problem.status, orjson.dumps(document), problem.code, PROBLEM, seconds, headers)
 
 
 def of_status(status: int) -> Problem:

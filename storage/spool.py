@@ -35,7 +35,7 @@ from typing import Self
 import structlog
 
 from penstock.engine.outcomes import Reason
-from penstock.engine.ports import Recovered, RecoveryError, SpoolChunk, SpoolHealth
+from penstock.engine.ports import Recovered, RecoveryError, SpoolChunk, SpoolHealth, SpoolStatistics
 from penstock.engine.wire import MAX_MEMBER_BYTES
 from penstock.storage.members import (
     ChunkSpan,
@@ -65,17 +65,6 @@ _WRITABLE = SpoolHealth(writable=True)
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True, frozen=True)
-class SpoolStatistics:
-    """What the spool holds and has done. `left_behind` counts the sessions it `holds`."""
-
-    open_files: int
-    appended_bytes: int
-    appends: int
-    failures: int
-    left_behind: int
-
-
 @dataclass(slots=True, eq=False)
 class _File:
     """The file of a live session. `fd` is -1 while it is closed; `length` is what is sound."""
@@ -93,6 +82,7 @@ class SpoolFolder:
         self._dir_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._left_behind = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")}
         self._max_open_files = max_open_files
+        self._trim = False
         self._writing = Lock()
         self._files: dict[str, _File] = {}
         self._overhang: dict[str, int] = {}
@@ -115,6 +105,11 @@ class SpoolFolder:
                 os.close(self._dir_fd)
                 self._dir_fd = -1
 
+    def allow_open_files(self, count: int) -> None:
+        """Set how many files may be kept open; what is over is closed by the next append."""
+        self._max_open_files = count
+        self._trim = self._open_files > count
+
     def append(self, chunks: Sequence[SpoolChunk]) -> list[Reason | None]:
         """Append each chunk to its session's file: None is done, a reason is why it was shed.
 
@@ -123,6 +118,9 @@ class SpoolFolder:
         """
         encoded = [(chunk.before.identity.session_id, encode_chunk(chunk)) for chunk in chunks]
         with self._writing:
+            if self._trim:
+                self._trim = False
+                self._close_kept(down_to=self._max_open_files)
             results = [self._write(session_id, buffers) for session_id, buffers in encoded]
             if self._released:
                 self._close_released()
@@ -277,9 +275,11 @@ class SpoolFolder:
         while self._released:
             self._close_file(self._released.popleft())
 
-    def _close_kept(self) -> None:
+    def _close_kept(self, *, down_to: int = 0) -> None:
         # A copy: `release` takes entries out of the dict meanwhile.
         for file in list(self._files.values()):
+            if self._open_files <= down_to:
+                break
             self._close_file(file)
 
     def _close_file(self, file: _File) -> None:

@@ -22,7 +22,7 @@ class Role(StrEnum):
     PLATFORM_ADMIN = "platform_admin"
 
 
-def mint_user_jwt(  # noqa: PLR0913  each claim is named at the call
+def mint_user_jwt(
     secret: bytes,
     *,
     principal_id: str,

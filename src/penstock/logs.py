@@ -10,7 +10,7 @@ from typing import Literal
 
 import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
-from structlog.typing import Processor
+from structlog.typing import Processor  # noqa: TC002 - read at run time below
 
 
 def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> None:

@@ -98,7 +98,7 @@ def read_record(data_dir: Path) -> RotationRecord | None:
         ) from None
 
 
-def next_record(  # noqa: PLR0913  the judgement of `check_rotation`, with what it judges on
+def next_record(
     recorded: RotationRecord | None,
     *,
     current: bytes,

@@ -31,7 +31,7 @@ from penstock.engine.session import Plant, SessionLimits
 from penstock.engine.sessions import Sessions, SessionsLimits, open_sessions
 from penstock.engine.writer import Writer
 from penstock.errors import StartupError
-from penstock.http.app import AppLimits, create_app
+from penstock.http.app import AppLimits, Parts, create_app
 from penstock.http.edge import CorsRules, Edge
 from penstock.http.front import Bind, Front, FrontLimits, make_config, open_front
 from penstock.http.gates import RateGate, RateLimits
@@ -55,7 +55,8 @@ logger = logging.getLogger(__name__)
 _FRONT_SHARE = 0.6
 _HURRIED_SECONDS = 2.0
 _FEWEST_FILES = 64
-_OTHER_FILES = 100
+# Connections may grow by this part of the open-file limit between two looks.
+_SPARE_SHARE = 10
 _PROBE_SECONDS = 1.0
 
 
@@ -105,7 +106,7 @@ async def open_service(
             if not dev:  # generated secrets come and go with explicit ones
                 _check_rotation(settings, clock)
             with SpoolFolder(
-                settings.data_dir / "spool", max_open_files=_spool_files(settings)
+                settings.data_dir / "spool", max_open_files=_spool_files(settings, 0)
             ) as spool:
                 async with _open_engine(settings, grants, spool, clock) as service:
                     yield service
@@ -136,6 +137,7 @@ async def _open_engine(
         nursery.start_soon(_watch_spool, spool)
         async with open_sessions(plant, spool, limits) as sessions:
             service = _compose(settings, grants, spool, plant, sessions)
+            nursery.start_soon(_share_descriptors, settings, service.front, spool)
             async with open_front(service.front):
                 yield service
                 service.stopping.set()
@@ -184,7 +186,7 @@ def _compose(
                 spool=spool.statistics,
                 spool_health=spool.health,
                 tokens=tokens.statistics,
-                connections=lambda: front.statistics(),  # made below
+                connections=lambda: front.statistics(),  # noqa: PLW0108 - the front is made below
                 reset_peaks=lambda: _reset_peaks(plant),
                 version=__version__,
                 python=platform.python_version(),
@@ -192,13 +194,15 @@ def _compose(
         )
     )
     app = create_app(
-        pose,
-        edge,
-        meter,
-        readiness,
-        exposition,
-        AppLimits(settings.request_timeout_seconds, settings.max_header_count),
-        __version__,
+        Parts(
+            pose,
+            edge,
+            meter,
+            readiness,
+            exposition,
+            AppLimits(settings.request_timeout_seconds, settings.max_header_count),
+            __version__,
+        )
     )
     front_limits = FrontLimits(
         max_connections=settings.max_connections,
@@ -220,9 +224,7 @@ def _compose(
     return Service(settings, front, sessions, plant.ledger, plant.writer, stopping)
 
 
-async def run_service(
-    settings: Settings, sources: Mapping[str, str], *, dev: bool
-) -> None:
+async def run_service(settings: Settings, sources: Mapping[str, str], *, dev: bool) -> None:
     """Serve until SIGTERM or SIGINT, then stop in order. A second signal hurries."""
     configure_logs(settings.log_level, settings.log_format)
     raise_open_file_limit()
@@ -263,9 +265,7 @@ async def _watch_signals(signals: AsyncIterator[int], service: Service) -> None:
         service.stopping.set()
 
 
-async def _within(
-    seconds: float, hurry: trio.Event, step: Callable[[], Awaitable[None]]
-) -> None:
+async def _within(seconds: float, hurry: trio.Event, step: Callable[[], Awaitable[None]]) -> None:
     """Run a step of the shutdown; cut it off when its time is over."""
     with trio.move_on_after(seconds) as scope:
         async with trio.open_nursery() as nursery:
@@ -285,17 +285,18 @@ async def _watch_spool(spool: SpoolFolder) -> None:
     """Find out by itself when a spool that could not be written can be again."""
     while True:
         await trio.sleep(_PROBE_SECONDS)
-        before = spool.health()
-        if before.writable:
-            continue
-        now = await trio.to_thread.run_sync(spool.probe)
-        if now.writable:
+        if not spool.health().writable and (await trio.to_thread.run_sync(spool.probe)).writable:
             logger.info("spool.writable_again")
 
 
-def _open_grants(
-    settings: Settings, clock: Clock, *, dev: bool
-) -> Grants:
+async def _share_descriptors(settings: Settings, front: Front, spool: SpoolFolder) -> None:
+    """Keep as many spool files open as the connections leave descriptors for."""
+    while True:
+        await trio.sleep(_PROBE_SECONDS)
+        spool.allow_open_files(_spool_files(settings, front.statistics().connections))
+
+
+def _open_grants(settings: Settings, clock: Clock, *, dev: bool) -> Grants:
     if settings.grants_file is None:
         return PermissiveGrants() if dev else ClosedGrants()
     try:
@@ -304,18 +305,11 @@ def _open_grants(
         raise StartupError(f"grants_file: {error}") from None
 
 
-def _spool_files(settings: Settings) -> int:
-    """Leave the connections their descriptors: a client turned away is worse than a file reopened."""
-    left = max(_FEWEST_FILES, open_file_limit() - settings.max_connections - _OTHER_FILES)
-    if left < settings.spool_open_files:
-        logger.warning(
-            "spool.fewer_open_files",
-            extra={
-                "open_file_limit": open_file_limit(),
-                "max_connections": settings.max_connections,
-                "spool_open_files": left,
-            },
-        )
+def _spool_files(settings: Settings, connections: int) -> int:
+    """Give the spool the descriptors that connections do not use, less room for new ones."""
+    limit = open_file_limit()
+    spare = max(_FEWEST_FILES, limit // _SPARE_SHARE)
+    left = max(_FEWEST_FILES, limit - connections - spare)
     return min(left, settings.spool_open_files)
 
 

@@ -90,7 +90,10 @@ class Settings(BaseSettings):
     rate_burst: int = _setting(5, "Batches a session may send at once.", ge=1, le=1000)
 
     max_connections: int = _setting(
-        12_000, "Connections open at once; further ones are answered 503 and closed.", ge=1, le=1_000_000
+        12_000,
+        "Connections open at once; further ones are answered 503 and closed.",
+        ge=1,
+        le=1_000_000,
     )
     max_header_bytes: int = _setting(
         16 * KIB, "Size of a request's line and headers together.", ge=1 * KIB, le=1 * MIB
@@ -151,9 +154,9 @@ class Settings(BaseSettings):
     )
     spool_open_files: int = _setting(
         16384,
-        "Spool files kept open between writes; fewer when the open-file limit leaves less "
-        "beside max_connections.",
-        ge=1, le=1_000_000
+        "Spool files kept open between writes; fewer while connections need the descriptors.",
+        ge=1,
+        le=1_000_000,
     )
 
     shutdown_notice_seconds: float = _setting(

@@ -43,7 +43,7 @@ class SettingsError(StartupError):
     """The settings cannot be used; one line a problem."""
 
 
-def load_settings(  # noqa: PLR0913  the sources are arguments, so that nothing is read unseen
+def load_settings(
     flags: Mapping[str, object],
     *,
     environ: Mapping[str, str],

@@ -20,7 +20,7 @@ except DataDirLockedError as error:
 
 
 def _try_elsewhere(path: Path) -> str:
-    return subprocess.check_output([sys.executable, "-c", _TRY, path], text=True).strip()  # noqa: S603
+    return subprocess.check_output([sys.executable, "-c", _TRY, path], text=True).strip()
 
 
 def test_a_second_process_is_told_who_holds_the_folder(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_holds_tells_of_files_that_were_left(
     ],
 )
 @pytest.mark.parametrize("call", ["open", "writev"])
-def test_a_failure_sheds_one_chunk_and_shows_in_health(  # noqa: PLR0917
+def test_a_failure_sheds_one_chunk_and_shows_in_health(
     spool: SpoolFolder,
     make_batch: MakeBatch,
     make_chunk: MakeChunk,

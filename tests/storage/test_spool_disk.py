@@ -27,7 +27,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk.mkdir()
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
-    mounted = subprocess.run(  # noqa: S603
+    mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=256k", "none", disk],  # noqa: S607
         check=False,
         capture_output=True,
@@ -35,7 +35,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip("mounting is not permitted here")
     yield disk
-    subprocess.run(["umount", disk], check=True)  # noqa: S603, S607
+    subprocess.run(["umount", disk], check=True)  # noqa: S607
 
 
 def test_a_full_disk_sheds_whole_chunks_until_there_is_room(
@@ -83,7 +83,7 @@ with SpoolFolder(Path(sys.argv[1]), max_open_files=1) as spool:
 
 def test_a_file_size_limit_is_a_full_disk(tmp_path: Path) -> None:
     """At the process's limit of file size nothing dies, and the file ends after a whole chunk."""
-    told = subprocess.check_output([sys.executable, "-c", _LIMITED, tmp_path], text=True)  # noqa: S603
+    told = subprocess.check_output([sys.executable, "-c", _LIMITED, tmp_path], text=True)
     assert told.split("\n")[:4] == [
         "None True",
         "None True",

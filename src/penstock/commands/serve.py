@@ -16,7 +16,7 @@ from penstock.settings import REQUIRED_SECRETS
 _CANNOT_LISTEN = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
 
 
-def serve(  # noqa: PLR0913  a command's options are its arguments
+def serve(
     *,
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Address to listen on.")

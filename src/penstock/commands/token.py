@@ -31,7 +31,7 @@ OrgId = Annotated[str, typer.Option(metavar="UUID", help="The organisation's id.
 
 
 @app.command("session")
-def session(  # noqa: PLR0913  a command's options are its arguments
+def session(
     *,
     session_id: SessionId,
     principal_id: PrincipalId,
@@ -56,7 +56,7 @@ def session(  # noqa: PLR0913  a command's options are its arguments
 
 
 @app.command("user")
-def user(  # noqa: PLR0913  a command's options are its arguments
+def user(
     *,
     principal_id: PrincipalId,
     org_id: OrgId,

@@ -36,7 +36,7 @@ def check_open_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
     yield warning(
         "open files",
         f"the limit is {hard}; max_connections, spool_open_files and {SPARE_DESCRIPTORS} more are "
-        f"{need}, so the spool keeps fewer files open than it is set to",
+        f"{need}, so at full load the spool keeps fewer files open than it is set to",
         f"ulimit -n {need}, or LimitNOFILE={need} in the unit; or lower the two settings",
     )
 
