@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 # Arguments for pytest, such as ARGS='-k settings'.
 ARGS ?=
+BENCH_ARGS ?=
 
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint clean
+.PHONY: help run test lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,10 @@ lint: $(DEV) ## check style, types, and that the generated reference tables are 
 	@$(BIN)/basedpyright
 	@echo "Checking the generated reference tables"
 	@$(BIN)/penstock reference --check
+
+bench: $(DEV) ## measure the service beside a plain one (about a minute; BENCH_ARGS='--rounds 5')
+	@echo "Measuring penstock beside plain Hypercorn and Quart-Trio"
+	@$(BIN)/python -m penstock.bench.lane $(BENCH_ARGS)
 
 clean: ## remove what was installed and built (not the data folder)
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

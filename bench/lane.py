@@ -44,8 +44,9 @@ from penstock.bench.servers import (
 from penstock.bench.tables import complain, end_progress, progress, say, write_json
 from penstock.bench.traffic import Spread, Traffic, make_traffic
 
-# The first warm-up sends one batch to every session; on a slow machine it is cut off here.
-_FIRST_WARM_UP_SECONDS = 8.0
+# The first warm-up sends one batch to every session; on a slow machine it is cut off here. Its
+# frames are then brought to disk: a session's first append makes its file, which costs ten others.
+_FIRST_WARM_UP_SECONDS = 20.0
 # Longer than spool_flush_seconds: from then on as much is written as is taken in.
 _WARM_UP_SECONDS = 1.25
 # A server waits for its turn no longer than this, so that its sessions do not go to rest (after
@@ -61,12 +62,14 @@ class _Contender:
     settle: Callable[[], None]
     warm: bool = False
 
-    def warm_up(self, sessions: int) -> LoadResult:
+    def warm_up(self, sessions: int) -> None:
         """Bring it to the state in which it is measured."""
-        first = None if self.warm else sessions
-        seconds = _WARM_UP_SECONDS if self.warm else _FIRST_WARM_UP_SECONDS
-        self.warm = True
-        return self.generator.run(self.requests, seconds=seconds, requests=first)
+        if not self.warm:
+            self.warm = True
+            seconds = _FIRST_WARM_UP_SECONDS
+            self.generator.run(self.requests, seconds=seconds, requests=sessions)
+            self.settle()
+        self.generator.run(self.requests, seconds=_WARM_UP_SECONDS)
 
 
 def compare(
@@ -209,9 +212,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sessions",
         type=whole(1, 1_000_000),
-        default=20_000,
+        default=12_000,
         help="sessions that the requests are spread over; so many that each keeps within its rate "
-        "limit (default: 20000)",
+        "limit (default: 12000)",
     )
     add_common(parser)
     return parser

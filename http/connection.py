@@ -9,7 +9,7 @@ protocol stands between requests. TLS connections belong to Hypercorn alone.
 
 The lane reads and writes the socket's file descriptor directly: one readiness wait, one read and
 one write a request, and no timer. Time limits are one number, `deadline`, which the front's sweeper
-compares with the clock a few times a second.
+compares with its clock a few times a second; that clock is fine enough to set them by, too.
 
 =========  ==========================================  ================================
 phase      what happens                                at the deadline
@@ -97,7 +97,7 @@ class Connection(TCPServer):
         self._ended = False
         self._began = 0.0
         self.phase = Phase.IDLE
-        self.deadline = trio.current_time() + front.limits.idle_timeout_seconds
+        self.deadline = front.now + front.time_limits[Phase.IDLE]
 
     # What the front calls.
 
@@ -226,8 +226,9 @@ class Connection(TCPServer):
                 await self._answer_hot(step)
                 if self.phase is Phase.CLOSING:
                     return Step.MORE
-                if express.pending:  # pipelined: let others have their turn
-                    await trio.lowlevel.checkpoint()
+                if not express.pending:
+                    return Step.MORE
+                await trio.lowlevel.checkpoint()  # pipelined: let others have their turn
                 continue
             if step is Step.COLD:
                 return Step.COLD
@@ -275,7 +276,7 @@ class Connection(TCPServer):
         except BlockingIOError:
             sent = 0
         if sent < len(data):  # the client does not read: it has as long as a request may take
-            self.deadline = trio.current_time() + self._front.limits.request_timeout_seconds
+            self.deadline = self._front.now + self._front.limits.request_timeout_seconds
             await self.stream.send_all(data[sent:])
 
     async def _say_farewell(self) -> None:
@@ -317,15 +318,8 @@ class Connection(TCPServer):
             self._scope.cancel()
 
     def _enter(self, phase: Phase) -> None:
-        limits = self._front.limits
         self.phase = phase
-        self.deadline = inf
-        if phase is Phase.IDLE:
-            self.deadline = trio.current_time() + limits.idle_timeout_seconds
-        elif phase is Phase.RECEIVING:
-            self.deadline = trio.current_time() + limits.request_timeout_seconds
-        elif phase is Phase.CLOSING:
-            self.deadline = trio.current_time() + limits.linger_seconds
+        self.deadline = self._front.now + self._front.time_limits[phase]
 
     def _make_hypercorn(self, alpn: str, group: TaskGroup) -> _Protocols:
         peer = parse_socket_addr(self._socket.family, self._socket.getpeername())

@@ -35,6 +35,8 @@ _METHOD_AND_PATH = b"POST " + PATH.encode()
 _PREFIXES = (_METHOD_AND_PATH + b" ", _METHOD_AND_PATH + b"?")
 _LONGEST_PREFIX = len(_PREFIXES[0])
 _END_OF_HEAD = b"\r\n\r\n"
+_BEFORE_TARGET = b"POST "
+_AFTER_TARGET = b" HTTP/1.1\r\n"
 
 # Headers that change how the request is framed or answered; the lane has nothing to say to them.
 _UNUSUAL = frozenset(
@@ -104,7 +106,10 @@ class _HeadParser:
             self._llhttp.feed_data(head)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return False
-        if self.strange or not self.complete or self._llhttp.get_http_version() != "1.1":
+        if self.strange or not self.complete:
+            return False
+        # llhttp skips further spaces before the version; elsewhere they are no HTTP.
+        if not head.startswith(_AFTER_TARGET, len(_BEFORE_TARGET) + len(self.target)):
             return False
         found = self.found
         if b"host" not in found or not found.get(b"content-length", b"").isdigit():
@@ -128,7 +133,7 @@ class _HeadParser:
         if name in _READ:
             if name in self.found:
                 self.strange = True
-            self.found[name] = value
+            self.found[name] = value.rstrip(b" \t")  # llhttp strips only what is before it
         elif name in _UNUSUAL:
             self.strange = True
 

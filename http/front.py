@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import trio
@@ -19,7 +20,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, LifespanState
 from hypercorn.utils import repr_socket_addr
 
-from penstock.http.connection import Connection
+from penstock.http.connection import Connection, Phase
 from penstock.http.edge import Edge
 from penstock.http.express import HeadLimits
 from penstock.http.meters import RequestMeter
@@ -90,6 +91,13 @@ class Front:
         self.addresses: list[str] = []
         self.draining = False
         self._none_left = trio.Event()
+        self.now = trio.current_time()
+        self.time_limits = {
+            Phase.IDLE: limits.idle_timeout_seconds,
+            Phase.RECEIVING: limits.request_timeout_seconds,
+            Phase.WORKING: inf,
+            Phase.CLOSING: limits.linger_seconds,
+        }
         self._accepting = trio.CancelScope()
         self._accepted = self._turned_away = self._timed_out = 0
 
@@ -149,7 +157,7 @@ class Front:
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(_SWEEP_SECONDS)
-            now = trio.current_time()
+            self.now = now = trio.current_time()
             late = [connection for connection in self.connections if connection.deadline <= now]
             for connection in late:
                 self._timed_out += 1

@@ -130,7 +130,10 @@ def read_sidecar(head: Head) -> bytes | Answer | None:
         BatchMeta.from_plain(plain)
     except SidecarError as error:
         return problem_answer(Problem.SIDECAR_MALFORMED, str(error), field=error.key)
-    return orjson.dumps(plain)
+    try:
+        return orjson.dumps(plain)
+    except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
+        return problem_answer(Problem.SIDECAR_MALFORMED, "the sidecar is nested too deeply")
 
 
 def refuse_wire(error: WireError) -> Answer:
