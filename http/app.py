@@ -80,14 +80,15 @@ def _add_hooks(app: QuartTrio, parts: Parts) -> None:
             response.headers["Connection"] = "close"
             return response
         limit = parts.limits.max_header_count
-        if len(headers) > limit:
+        count = len(list(request.scope["headers"]))  # Quart's own has one more, Remote-Addr
+        if count > limit:
             return parts.respond(
                 problem_answer(
                     Problem.HEADERS_TOO_LARGE,
-                    f"the request has {len(headers)} header fields",
+                    f"the request has {count} header fields",
                     setting="max_header_count",
                     limit=limit,
-                    seen=len(headers),
+                    seen=count,
                 )
             )
         return None
@@ -137,6 +138,7 @@ def _add_pose(app: QuartTrio, parts: Parts) -> None:
     async def preflight() -> Response:
         response = parts.respond(Answer(204, b"", "preflight"))
         response.headers.remove("Content-Type")
+        response.headers.remove("Content-Length")  # RFC 9110, section 8.6: none in a 204
         response.headers["Allow"] = "OPTIONS, POST"
         for name, value in parts.edge.preflight_headers(_header("Origin")):
             response.headers[name.decode("latin1")] = value.decode("latin1")

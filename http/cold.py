@@ -4,10 +4,13 @@ Hypercorn answers a request that h11 cannot parse with a bare status; this says 
 problem document, so that clients see one kind of error everywhere.
 """
 
+from dataclasses import replace
 from typing import cast
 
 import h11
 import trio
+from hypercorn.events import Closed
+from hypercorn.protocol.events import Event, Response
 from hypercorn.protocol.h11 import H11Protocol
 
 from penstock.http.edge import Edge
@@ -30,6 +33,28 @@ class ColdProtocol(H11Protocol):
         self._answered = trio.Event()
         await self._answered.wait()
 
+    async def _create_stream(self, request: h11.Request) -> None:
+        # h11 applies its bound only to a head that comes in pieces.
+        fields = sum(len(name) + len(value) + 4 for name, value in request.headers)
+        line = len(request.method) + len(request.target) + len(" HTTP/1.1 \r\n")
+        if line + fields + 2 > self.config.h11_max_incomplete_size:
+            await self._send_error_response(431)
+            await self.send(Closed())
+        else:
+            await super()._create_stream(request)
+
+    async def stream_send(self, event: Event) -> None:
+        """Say in the answer that it is the last one, where it is."""
+        if isinstance(event, Response) and event.status_code >= 200 and self._at_last_answer:
+            kept = [header for header in event.headers if header[0].lower() != b"connection"]
+            event = replace(event, headers=[*kept, (b"connection", b"close")])
+        await super().stream_send(event)
+
+    @property
+    def _at_last_answer(self) -> bool:
+        # Nothing can follow on a body that nobody will read.
+        return self.connection.their_state is h11.SEND_BODY or self.context.terminated.is_set()
+
     async def _send_error_response(self, status_code: int) -> None:
         answer = problem_answer(of_status(status_code))
         headers = [
@@ -37,7 +62,7 @@ class ColdProtocol(H11Protocol):
             (b"connection", b"close"),
             *self.config.response_headers("h11"),
         ]
-        await self._send_h11_event(h11.Response(headers=headers, status_code=status_code))
+        await self._send_h11_event(h11.Response(headers=headers, status_code=answer.status))
         await self._send_h11_event(h11.Data(data=answer.body))
         await self._send_h11_event(h11.EndOfMessage())
 

@@ -93,6 +93,7 @@ class Connection(TCPServer):
         self._express = Express(front.head_limits)
         self._hypercorn: _Protocols | None = None
         self._scope = trio.CancelScope()
+        self._sending = trio.CancelScope()
         self._timed_out = False
         self._ended = False
         self._began = 0.0
@@ -104,6 +105,12 @@ class Connection(TCPServer):
     def expire(self) -> None:
         """End what has taken too long."""
         self._timed_out = self.phase is Phase.RECEIVING
+        self.deadline = inf  # once is enough
+        self.cut()
+
+    def cut(self) -> None:
+        """End it now, whatever is under way."""
+        self._sending.cancel()
         self._scope.cancel()
 
     def drain(self) -> None:
@@ -198,6 +205,8 @@ class Connection(TCPServer):
         if self.phase is Phase.IDLE and isinstance(hypercorn.protocol, ColdProtocol):
             self._enter(Phase.RECEIVING)
         await hypercorn.handle(RawData(data))
+        if self.phase is Phase.RECEIVING and not isinstance(hypercorn.protocol, ColdProtocol):
+            self._enter(Phase.IDLE)  # it was HTTP/2's preface, and no request yet
 
     async def _receive(self) -> bytes:
         """Wait for bytes; none means that the client has sent its last."""
@@ -294,15 +303,42 @@ class Connection(TCPServer):
         with trio.move_on_after(_FAREWELL_SECONDS):
             await self._send(edge.render(answer, edge.request_id(b""), b"", keep_alive=False))
             await self._close()
+        with trio.move_on_after(self._front.limits.linger_seconds):
+            while await self._receive():
+                pass
 
     # What Hypercorn calls.
 
     async def protocol_send(self, event: Event) -> None:
         """Do what Hypercorn's protocol wants done with the connection."""
-        if isinstance(event, Updated):
-            self._enter(Phase.IDLE if event.idle else Phase.WORKING)
+        if isinstance(event, RawData):
+            await self._send_for_hypercorn(event.data)
+        elif isinstance(event, Updated):
+            self._enter(self._phase_between() if event.idle else Phase.WORKING)
         else:
             await super().protocol_send(event)
+
+    async def _send_for_hypercorn(self, data: bytes) -> None:
+        # A request that is cancelled (HTTP/2's RST_STREAM) must not leave half a message behind: so
+        # the sending is shielded, and ended only by its own limit or with the connection.
+        async with self.send_lock:
+            with trio.CancelScope(shield=True) as self._sending:
+                self._sending.deadline = (
+                    trio.current_time() + self._front.limits.request_timeout_seconds
+                )
+                try:
+                    await self.stream.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self.protocol.handle(Closed())
+        if self._sending.cancelled_caught:
+            self._scope.cancel()
+
+    def _phase_between(self) -> Phase:
+        """Tell whether the next request has begun to arrive behind the one just answered."""
+        protocol = self._hypercorn.protocol if self._hypercorn is not None else None
+        if isinstance(protocol, ColdProtocol) and not protocol.between_requests:
+            return Phase.RECEIVING
+        return Phase.IDLE
 
     async def _close(self) -> None:
         # Reading goes on, into nothing: closing a socket that has unread input resets it, and the
@@ -310,12 +346,17 @@ class Connection(TCPServer):
         if self.phase is Phase.CLOSING:
             return
         self._enter(Phase.CLOSING)
-        try:
-            await self.stream.send_eof()
-        except AttributeError:  # TLS has no half-close
+        if self._tls:  # it has no half-close
             self._scope.cancel()
-        except (trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):
-            self._scope.cancel()
+            return
+        # Shielded: Hypercorn calls this from the request's task, which may be cancelled by now. The
+        # lock: what is being sent comes before the end.
+        with trio.CancelScope(shield=True):
+            async with self.send_lock:
+                try:
+                    self._socket.shutdown(trio.socket.SHUT_WR)
+                except OSError:
+                    self._scope.cancel()
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase

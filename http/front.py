@@ -218,6 +218,8 @@ async def open_front(front: Front) -> AsyncIterator[Front]:
             try:
                 yield front
             finally:
+                for connection in front.connections:
+                    connection.cut()
                 nursery.cancel_scope.cancel()
         with trio.move_on_after(1, shield=True):
             await lifespan.wait_for_shutdown()

@@ -189,7 +189,7 @@ class PenstockCollector:
         yield _gauge("penstock_spool_open_files", "Spool files kept open.", spool.open_files)
         yield _gauge(
             "penstock_spool_left_behind",
-            "Spool files of sessions that are not in memory.",
+            "Spool files of sessions without an actor: at rest, or left by an earlier process.",
             spool.left_behind,
         )
         yield CounterMetricFamily(

@@ -121,6 +121,11 @@ class Problem(Enum):
         "The request's head is over `max_header_bytes` or has over `max_header_count` fields.",
     )
     INTERNAL = ("internal_error", 500, "A fault of this service; its log has the request's id.")
+    CODING_UNSUPPORTED = (
+        "transfer_coding_unsupported",
+        501,
+        "The Transfer-Encoding is another than `chunked`.",
+    )
     TOO_MANY_CONNECTIONS = (
         "too_many_connections",
         503,
@@ -141,6 +146,7 @@ _BY_STATUS = {
     408: Problem.REQUEST_TIMEOUT,
     413: Problem.BODY_TOO_LARGE,
     431: Problem.HEADERS_TOO_LARGE,
+    501: Problem.CODING_UNSUPPORTED,
 }
 
 

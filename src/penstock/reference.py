@@ -3,6 +3,17 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from penstock.engine.level import Level
+from penstock.engine.outcomes import Reason, Tally
+from penstock.engine.pacer import PacerStatistics
+from penstock.engine.ports import SpoolHealth, SpoolStatistics
+from penstock.engine.sessions import SessionsStatistics
+from penstock.engine.writer import WriterStatistics
+from penstock.http.front import FrontStatistics
+from penstock.http.meters import RequestMeter
+from penstock.http.metrics import PenstockCollector, Sources
+from penstock.http.problems import Problem
+from penstock.http.session_tokens import TokenCacheStatistics
 from penstock.setting_sources import PREFIX
 from penstock.settings import SECRET_NAMES, Settings, allowed, is_live, shown
 
@@ -44,8 +55,94 @@ def render_settings() -> str:
     return "\n".join(lines)
 
 
+_OUTCOMES_HEAD = """
+# Outcomes and reasons
+
+A frame is *seen* once its session is known and its number can be read. From then on it is in exactly
+one place, for each session and for the process:
+
+    seen = aggregated + refused + shed + lost + pending
+
+`penstock_frames_seen_total`, `penstock_frames_total{outcome,reason}` and `penstock_frames_pending`
+are these numbers. A refusal's reason is the `code` that the client was answered, except `malformed`,
+which stands for all codes about the batch itself.
+"""
+
+_ERRORS_HEAD = """
+# Errors
+
+Every error is a problem document (RFC 9457, `application/problem+json`) with `type`, `title`,
+`status`, `detail` and a stable `code`. Where a limit was hit, `limit`, `seen` and `setting` are there
+too. With `Retry-After` comes `retry_after_ms`, the same wait in milliseconds. `X-Request-Id` is in
+every answer; the log has it for a 500.
+"""
+
+_METRICS_HEAD = """
+# Metrics
+
+`GET /metrics` gives them in Prometheus' text format (OpenMetrics when asked for). A *peak* is the
+highest value since the last scrape. Counters begin at 0 when the process starts. No label carries an
+id of a session, principal or organisation. The usual `process_` and `python_info` metrics are there
+as well.
+"""
+
+
+def render_outcomes() -> str:
+    """Render the table of every outcome and reason."""
+    lines = [_GENERATED, _OUTCOMES_HEAD, "| outcome | reason | meaning |", "|---|---|---|"]
+    lines += [f"| {r.outcome.value} | `{r.value}` | {_cell(r.meaning)} |" for r in Reason]
+    return "\n".join([*lines, ""])
+
+
+def render_errors() -> str:
+    """Render the table of every error code."""
+    lines = [_GENERATED, _ERRORS_HEAD, "| status | code | meaning |", "|---|---|---|"]
+    lines += [
+        f"| {p.status} | `{p.code}` | {_cell(p.meaning)} |"
+        for p in sorted(Problem, key=lambda problem: problem.status)
+    ]
+    return "\n".join([*lines, ""])
+
+
+def render_metrics() -> str:
+    """Render the table of every metric."""
+    lines = [
+        _GENERATED,
+        _METRICS_HEAD,
+        "| metric | type | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    for family in PenstockCollector(_nothing_yet()).collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in getattr(family, "_labelnames", ()))
+        lines.append(f"| `{name}` | {family.type} | {labels} | {_cell(family.documentation)} |")
+    return "\n".join([*lines, ""])
+
+
+def _nothing_yet() -> Sources:
+    return Sources(
+        meter=RequestMeter(),
+        frames=Tally(),
+        memory=Level(1),
+        inboxes=Level(),
+        sessions=lambda: SessionsStatistics(0, 0, 0, 0, 0, 0, 0, 0),
+        writer=lambda: WriterStatistics(0, 0, 0, 0.0, 0, 0, 0, 0.0),
+        pacer=lambda: PacerStatistics(0, 0.0, 0.0),
+        spool=lambda: SpoolStatistics(0, 0, 0, 0, 0),
+        spool_health=lambda: SpoolHealth(writable=True),
+        tokens=lambda: TokenCacheStatistics(0, 0, 0),
+        connections=lambda: FrontStatistics(0, 0, 0, 0),
+        reset_peaks=lambda: None,
+        version="",
+        python="",
+    )
+
+
 RENDERERS: Mapping[str, Callable[[], str]] = {
     "docs/reference/settings.md": render_settings,
+    "docs/reference/outcomes.md": render_outcomes,
+    "docs/reference/errors.md": render_errors,
+    "docs/reference/metrics.md": render_metrics,
 }
 
 
