@@ -3,14 +3,14 @@
 import gc
 import resource
 
-# The collector looks for cycles. A session's state has none, but ten thousand sessions are a
+# The collector looks for cycles. A session's state has none, but ten thousand sessions are half a
 # million objects, and Python's defaults would walk them all every few seconds, for hundreds of
 # milliseconds each time. So: what start-up made is never walked again, young objects are walked
 # seldom (a batch lives for seconds, longer than a default young generation), and the oldest
-# generation practically never.
+# generation only after tens of millions of objects more were made than freed.
 _YOUNG_OBJECTS = 50_000
 _YOUNG_PER_MIDDLE = 20
-_MIDDLE_PER_OLD = 1000
+_MIDDLE_PER_OLD = 50
 
 
 def raise_open_file_limit() -> None:

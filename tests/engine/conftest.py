@@ -1,0 +1,319 @@
+"""The engine with a spool in memory, threads that are none, and Trio's mock clock.
+
+A `World` is one process's engine; `World.spool` outlives it, so a second world over the same spool
+is the next process.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+import trio
+
+from penstock.engine import wire
+from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.inbox import Arrival
+from penstock.engine.level import Level
+from penstock.engine.outcomes import FrameLedger, Reason, Tally
+from penstock.engine.pacer import Pacer
+from penstock.engine.ports import (
+    MAX_CHUNK_BATCHES,
+    Recovered,
+    RecoveryError,
+    SpoolChunk,
+    SpoolHealth,
+    SpoolStatistics,
+)
+from penstock.engine.session import Plant, SessionLimits, SessionState
+from penstock.engine.sessions import Sessions, SessionsLimits, open_sessions
+from penstock.engine.writer import Writer
+
+FLUSH_SECONDS = 1.0
+
+
+class TrioClock:
+    """Trio's own clock, which tests turn by hand or let jump."""
+
+    def monotonic(self) -> float:
+        return trio.current_time()
+
+    def unix(self) -> float:
+        return 1_700_000_000 + trio.current_time()
+
+
+@dataclass(eq=False)
+class FakeSpool:
+    """The port `Spool` in memory, failing and dawdling as told; it holds callers to the contract.
+
+    `run_blocking` stands in for a thread: it cannot be cancelled once it has begun.
+    """
+
+    files: dict[str, list[SpoolChunk]] = field(default_factory=dict)
+    shed: Reason | None = None
+    failure: Exception | None = None
+    unreadable: set[str] = field(default_factory=set)
+    torn_frames: int = 0
+    append_seconds: float = 0.0
+    recover_seconds: float = 0.0
+    groups: list[int] = field(default_factory=list)
+    recoveries: list[str] = field(default_factory=list)
+    _known: set[str] = field(default_factory=set)
+    _left: set[str] = field(default_factory=set)
+    _unread: set[str] = field(default_factory=set)
+    _in_recovery: set[str] = field(default_factory=set)
+
+    def next_process(self) -> None:
+        """Forget what only a process knows; every file is one that an earlier process left."""
+        self._known.clear()
+        self._left = set(self.files)
+        self._unread = set(self.files)
+
+    async def run_blocking(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        recovering = work == self.recover
+        if recovering:
+            self._in_recovery.add(arguments[0])
+        try:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(self.recover_seconds if recovering else self.append_seconds)
+            return work(*arguments)
+        finally:
+            self._in_recovery.difference_update(arguments[:1] if recovering else ())
+
+    def append(self, chunks: Sequence[SpoolChunk]) -> list[Reason | None]:
+        if self.failure is not None:
+            raise self.failure
+        self.groups.append(len(chunks))
+        for chunk in chunks:
+            session_id = chunk.before.identity.session_id
+            assert len(chunk.batches) <= MAX_CHUNK_BATCHES
+            assert chunk.before.tally.conserved
+            assert session_id not in self._unread, "appended to a file that nobody has read"
+            assert session_id not in self._in_recovery, "appended to a file that is being read"
+            if self.shed is None:
+                self.files.setdefault(session_id, []).append(chunk)
+                self._known.add(session_id)
+                self._left.discard(session_id)
+        return [self.shed] * len(chunks)
+
+    def holds(self, session_id: str) -> bool:
+        return session_id in self._left
+
+    def recover(self, session_id: str) -> Recovered | None:
+        self.recoveries.append(session_id)
+        if session_id in self.unreadable:
+            raise RecoveryError(session_id)
+        self._left.discard(session_id)
+        self._unread.discard(session_id)
+        if session_id not in self.files:
+            return None
+        self._known.add(session_id)
+        last = self.files[session_id][-1]
+        batches = tuple(wire.decode(batch.member) for batch in last.batches)
+        # Its own state, as if it had been read from bytes.
+        before = Checkpoint.from_plain(last.before.plain())
+        return Recovered(before, batches, self.torn_frames)
+
+    def release(self, session_id: str) -> None:
+        if session_id in self._known:
+            self._known.discard(session_id)
+            self._left.add(session_id)
+
+    def probe(self) -> SpoolHealth:
+        return self.health()
+
+    def health(self) -> SpoolHealth:
+        return SpoolHealth(self.shed is None, self.shed)
+
+    def statistics(self) -> SpoolStatistics:
+        groups = len(self.groups)
+        return SpoolStatistics(len(self._known), 0, groups, 0, len(self._left))
+
+    def frames(self, session_id: str) -> int:
+        """Count the frames on disk."""
+        chunks = self.files.get(session_id, [])
+        return sum(batch.frame_count for chunk in chunks for batch in chunk.batches)
+
+
+class RecordingLedger(FrameLedger):
+    """The choke point, remembering each session's tally, so that sums can be taken over them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tallies: dict[int, Tally] = {}
+        self.unattributed = Tally()
+
+    def admit(self, session: Tally, frames: int) -> None:
+        self.tallies[id(session)] = session
+        super().admit(session, frames)
+
+    def refuse(self, session: Tally | None, reason: Reason, frames: int) -> None:
+        super().refuse(session, reason, frames)
+        if session is None:
+            FrameLedger.refuse(FrameLedger(), self.unattributed, reason, frames)
+        else:
+            self.tallies[id(session)] = session
+
+
+@dataclass(eq=False)
+class World:
+    """One process's engine, open."""
+
+    spool: FakeSpool
+    plant: Plant
+    ledger: RecordingLedger
+    sessions: Sessions
+    writer_scope: trio.CancelScope
+
+    async def offer(self, arrival: Arrival, number: int = 1, **who: int) -> Any:
+        return await self.sessions.offer(_identity(number, **who), arrival)
+
+    def actor(self, number: int = 1) -> Any:
+        return self.sessions._live[_session_id(number)]
+
+    def state(self, number: int = 1) -> SessionState | None:
+        return self.sessions.state(_session_id(number))
+
+    def name(self, number: int) -> str:
+        return _session_id(number)
+
+    def identity(self, number: int, **who: int) -> SessionIdentity:
+        return _identity(number, **who)
+
+    def rest_everybody(self) -> None:
+        for actor in list(self.sessions._live.values()):
+            actor.rest()
+
+    def check(self) -> None:
+        """Check the conservation law, and the books against what is really held."""
+        process = self.ledger.process
+        assert process.conserved
+        held_frames = held_bytes = inbox_bytes = 0
+        for actor in self.sessions._live.values():
+            assert actor.tally.conserved
+            waiting = list(actor._inbox._send._state.data)
+            in_chunk = [] if actor._chunk is None else actor._chunk.arrivals
+            mine = sum(arrival.batch.frame_count for arrival in [*waiting, *in_chunk])
+            assert actor.tally.pending == mine
+            assert actor._inbox.held_batches == len(waiting)
+            held_frames += mine
+            inbox_bytes += sum(arrival.batch.held_bytes for arrival in waiting)
+            held_bytes += sum(arrival.batch.held_bytes for arrival in [*waiting, *in_chunk])
+        assert process.pending == held_frames
+        assert self.plant.memory.held == held_bytes
+        assert self.plant.inboxes.held == inbox_bytes
+
+    def settled_exactly(self) -> None:
+        """Check that nothing waits any more, neither in the counts nor in memory."""
+        assert self.ledger.process.conserved
+        assert self.ledger.process.pending == 0
+        assert self.plant.memory.held == 0
+        assert self.plant.inboxes.held == 0
+
+    def ended(self, reason: Reason) -> int:
+        return self.ledger.process.ended.get(reason, 0)
+
+
+@asynccontextmanager
+async def _open_world(
+    spool: FakeSpool | None = None,
+    *,
+    inbox_batches: int = 64,
+    inbox_bytes: int = 1 << 24,
+    flush_bytes: int = 1 << 24,
+    memory: int = 1 << 26,
+    queue: int = 1000,
+    live: int = 100,
+    resting: int = 100,
+    rest_seconds: float = 60.0,
+) -> AsyncIterator[World]:
+    spool = spool or FakeSpool()
+    clock = TrioClock()
+    writer = Writer(spool, clock, max_queued_chunks=queue, run_blocking=spool.run_blocking)
+    ledger = RecordingLedger()
+    plant = Plant(
+        ledger,
+        Level(memory),
+        Level(),
+        Pacer(clock, FLUSH_SECONDS),
+        writer,
+        clock,
+        SessionLimits(inbox_batches, inbox_bytes, flush_bytes),
+    )
+    limits = SessionsLimits(live, resting, rest_seconds)
+    async with trio.open_nursery() as nursery:
+        writer_scope = trio.CancelScope()
+
+        async def write() -> None:
+            with writer_scope:
+                await writer.run()
+
+        nursery.start_soon(write)
+        async with open_sessions(plant, spool, limits, run_blocking=spool.run_blocking) as sessions:
+            yield World(spool, plant, ledger, sessions, writer_scope)
+        nursery.cancel_scope.cancel()
+
+
+class PoisonError(Exception):
+    """What a poisoned batch raises in the actor."""
+
+
+class _Poison(tuple[int, ...]):
+    __slots__ = ()
+
+    def __iter__(self) -> Any:
+        raise PoisonError
+
+
+def _arrival(
+    frames: int = 3, start_ms: int = 0, *, poisoned: bool = False, sidecar: bytes | None = None
+) -> Arrival:
+    times = range(start_ms, start_ms + 100 * frames, 100)
+    batch = wire.decode(wire.encode(np.full((frames, 33, 4), 0.5, "<f4"), list(times), level=1))
+    if poisoned:
+        batch = wire.FrameBatch(
+            frames, 10, _Poison(batch.timestamps_ms), batch.member, batch.payload
+        )
+    return Arrival(batch, 1_700_000_000_123, sidecar)
+
+
+def _session_id(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def _identity(number: int = 1, *, principal: int = 7, org: int = 8) -> SessionIdentity:
+    return SessionIdentity(_session_id(number), str(UUID(int=principal)), str(UUID(int=org)))
+
+
+@pytest.fixture(scope="session")
+def make_arrival() -> Callable[..., Arrival]:
+    """Give the maker of arrivals: (frames, start_ms, poisoned=, sidecar=)."""
+    return _arrival
+
+
+@pytest.fixture(scope="session")
+def make_identity() -> Callable[..., SessionIdentity]:
+    """Give the maker of identities: (session number, principal=, org=)."""
+    return _identity
+
+
+@pytest.fixture(scope="session")
+def make_spool() -> Callable[..., Any]:
+    """Give the maker of spools in memory."""
+    return FakeSpool
+
+
+@pytest.fixture(scope="session")
+def open_world() -> Callable[..., Any]:
+    """Give the opener of engines: (spool, bounds by keyword)."""
+    return _open_world
+
+
+@pytest.fixture(scope="session")
+def trio_clock() -> TrioClock:
+    """Give a clock that shows Trio's time."""
+    return TrioClock()
