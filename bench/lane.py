@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from penstock.bench.closed_loop import ClosedLoop, LoadResult, ServerGoneError
+from penstock.bench.closed_loop import ClosedLoop, ServerGoneError
 from penstock.bench.lane_report import Round, faults, plain_load, render, summarize
 from penstock.bench.machine import (
     TooFewFilesError,

@@ -5,7 +5,7 @@ because a batch may be a thousand times larger than another. The actor does not 
 channel: it flushes once for many batches (see `pacer`), which saves a task switch a batch.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -13,8 +13,7 @@ from penstock.engine.level import Level
 from penstock.engine.wire import FrameBatch
 
 
-@dataclass(slots=True, frozen=True, eq=False)
-class Arrival:
+class Arrival(NamedTuple):
     """A batch with what came beside it. `sidecar` is the client's JSON as it came, or None."""
 
     batch: FrameBatch

@@ -32,6 +32,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.inbox import Arrival, Inbox, InboxFullError
@@ -90,8 +91,7 @@ class Plant:
     limits: SessionLimits
 
 
-@dataclass(slots=True, frozen=True)
-class Admitted:
+class Admitted(NamedTuple):
     """The batch was accepted. `position_bytes` counts landmark bytes accepted in the session."""
 
     frame_count: int

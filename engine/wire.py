@@ -15,9 +15,8 @@ Every byte string is either a `FrameBatch` or a `WireError` with a code; nothing
 
 import struct
 import zlib
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -70,8 +69,7 @@ class WireError(ValueError):
         self.facts = facts
 
 
-@dataclass(slots=True, frozen=True, eq=False)
-class FrameBatch:
+class FrameBatch(NamedTuple):
     """One decoded batch. `member` is the gzip member as received, `payload` its inflated bytes."""
 
     frame_count: int
@@ -208,12 +206,12 @@ def _inflate(member: bytes) -> bytes:
             limit=MAX_MEMBER_BYTES,
             seen=size,
         )
+    if member[:2] != GZIP_MAGIC[:size]:
+        raise WireError(WireFault.NOT_GZIP, "the body does not begin as gzip does")
     inflater: Any = zlib.decompressobj(_GZIP_WBITS)
     try:
         payload: bytes = inflater.decompress(member, MAX_INFLATED_BYTES + 1)
     except zlib.error as error:
-        if not member.startswith(GZIP_MAGIC[:size]):
-            raise WireError(WireFault.NOT_GZIP, "the body does not begin as gzip does") from None
         raise WireError(WireFault.GZIP_CORRUPT, f"the gzip member is damaged: {error}") from None
     if len(payload) > MAX_INFLATED_BYTES:
         raise WireError(

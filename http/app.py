@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import cast
 
 import trio
-from quart import Response, g, request
+from quart import Response, g, has_request_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -167,7 +167,9 @@ def _add_operators(app: QuartTrio, parts: Parts) -> None:
 
 
 def _header(name: str) -> bytes:
-    return request.headers.get(name, "").encode("latin1")
+    # A WebSocket handshake has no route here, but its refusal is an answer, too.
+    asked = request if has_request_context() else websocket
+    return asked.headers.get(name, "").encode("latin1")
 
 
 def _head() -> Head:

@@ -7,9 +7,10 @@ the lane's (another route, HTTP/2, anything unusual) are Hypercorn's protocol an
 made; from then on both live side by side, and the lane looks at the bytes whenever Hypercorn's
 protocol stands between requests. TLS connections belong to Hypercorn alone.
 
-The lane reads and writes the socket's file descriptor directly: one readiness wait, one read and
-one write a request, and no timer. Time limits are one number, `deadline`, which the front's sweeper
-compares with its clock a few times a second; that clock is fine enough to set them by, too.
+The lane reads and writes the socket's file descriptor directly: one wake-up (see `poller`), one
+read and one write a request, and no timer. Time limits are one number, `deadline`, which the
+front's sweeper compares with its clock a few times a second; that clock is fine enough to set them
+by, too.
 
 =========  ==========================================  ================================
 phase      what happens                                at the deadline
@@ -32,8 +33,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.typing import ConnectionState
@@ -41,15 +40,18 @@ from hypercorn.utils import parse_socket_addr
 
 from penstock.http.cold import ColdProtocol
 from penstock.http.exchange import Answer
-from penstock.http.express import Early, Express, Hot, Step
+from penstock.http.express import Express, Hot, Step
+from penstock.http.http2 import StreamsProtocol
 from penstock.http.pose import PATH
 from penstock.http.problems import Problem, problem_answer
+from penstock.http.protocols import Protocols
 
 if TYPE_CHECKING:
     from penstock.http.front import Front
 
 logger = logging.getLogger(__name__)
 
+_READ_BYTES = 16_384  # a usual batch with its head; the buffer is allocated for each read
 _FAREWELL_SECONDS = 1.0  # for a last answer to a client that may not read any more
 
 
@@ -62,43 +64,30 @@ class Phase(Enum):
     CLOSING = "closing"
 
 
-class _Protocols(ProtocolWrapper):
-    """Hypercorn's choice of protocol, with our HTTP/1.1."""
-
-    def __init__(self, front: "Front", *args: Any) -> None:  # noqa: ANN401 - as they are Hypercorn's
-        super().__init__(*args)
-        if isinstance(self.protocol, H11Protocol):
-            app, config, context, group, state, ssl, client, server, send, _ = args
-            cold = ColdProtocol(app, config, context, group, state, ssl, client, server, send)
-            cold.edge = front.edge
-            self.protocol = cold
+_BUSY = frozenset({Phase.RECEIVING, Phase.WORKING})
 
 
 class Connection(TCPServer):
     """Owns one socket from accept to close."""
 
     def __init__(self, front: "Front", stream: trio.SocketStream | trio.SSLStream[Any]) -> None:
-        super().__init__(
-            front.app,
-            front.config,
-            front.context,
-            front.state,
-            cast("trio.SSLStream[trio.SocketStream]", stream),
-        )
+        # Hypercorn's half is made when it is first needed: most connections never need it.
+        self.stream = cast("trio.SSLStream[trio.SocketStream]", stream)
         self._front = front
         self._tls = isinstance(stream, trio.SSLStream)
         transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._socket = transport.socket
         self._fd = self._socket.fileno()
+        self._news = front.poller.register(self._fd)
+        self._unread = False
         self._express = Express(front.head_limits)
-        self._hypercorn: _Protocols | None = None
+        self._hypercorn: Protocols | None = None
         self._scope = trio.CancelScope()
-        self._sending = trio.CancelScope()
+        self._sending: trio.CancelScope | None = None
         self._timed_out = False
         self._ended = False
         self._began = 0.0
-        self.phase = Phase.IDLE
-        self.deadline = front.now + front.time_limits[Phase.IDLE]
+        self._enter(Phase.IDLE)
 
     # What the front calls.
 
@@ -110,7 +99,8 @@ class Connection(TCPServer):
 
     def cut(self) -> None:
         """End it now, whatever is under way."""
-        self._sending.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
         self._scope.cancel()
 
     def drain(self) -> None:
@@ -129,8 +119,12 @@ class Connection(TCPServer):
             if not _only_of_os(error):
                 logger.exception("connection.failed")
         finally:
+            self._front.poller.forget(self._news)
             with trio.move_on_after(_FAREWELL_SECONDS, shield=True):
                 await self.stream.aclose()
+            if self._hypercorn is not None:  # it holds this connection, and this holds it
+                self._hypercorn = None
+                del self.protocol, self._task_group
 
     # Reading.
 
@@ -149,10 +143,7 @@ class Connection(TCPServer):
     async def _converse_express(self) -> bytes | None:
         """Serve hot requests only; give the bytes that are Hypercorn's, or None at the end."""
         express = self._express
-        while data := await self._receive():
-            if self.phase is Phase.CLOSING:
-                continue
-            express.receive(data)
+        while await self._fill_express():
             if await self._serve_hot() is Step.COLD:
                 return express.surrender()
         # Half a request and then no more: Hypercorn has the answer to that, too.
@@ -160,6 +151,13 @@ class Connection(TCPServer):
             self._ended = True
             return express.surrender()
         return None
+
+    async def _fill_express(self) -> bool:
+        # A function of its own, so that nobody keeps the last request's bytes while waiting.
+        data = await self._receive()
+        if self.phase is not Phase.CLOSING:
+            self._express.receive(data)
+        return bool(data)
 
     async def _converse_mixed(self, alpn: str, data: bytes | None) -> None:
         async with TaskGroup() as group:
@@ -205,20 +203,27 @@ class Connection(TCPServer):
         if self.phase is Phase.IDLE and isinstance(hypercorn.protocol, ColdProtocol):
             self._enter(Phase.RECEIVING)
         await hypercorn.handle(RawData(data))
-        if self.phase is Phase.RECEIVING and not isinstance(hypercorn.protocol, ColdProtocol):
-            self._enter(Phase.IDLE)  # it was HTTP/2's preface, and no request yet
+        # HTTP/2's preface, and streams that the client resets, leave no request behind; Hypercorn
+        # tells of neither.
+        protocol = hypercorn.protocol
+        if isinstance(protocol, StreamsProtocol) and protocol.idle and self.phase in _BUSY:
+            self._enter(Phase.IDLE)
 
     async def _receive(self) -> bytes:
         """Wait for bytes; none means that the client has sent its last."""
         try:
             if self._tls:
                 return bytes(await self.stream.receive_some(MAX_RECV))
+            news = self._news
             while True:
-                await trio.lowlevel.wait_readable(self._fd)
+                if not self._unread:
+                    await news.wait()
                 try:
-                    data = os.read(self._fd, MAX_RECV)
+                    data = os.read(self._fd, _READ_BYTES)
                 except BlockingIOError:
+                    self._unread = False
                     continue
+                self._unread = len(data) == _READ_BYTES or news.ended
                 self._began = perf_counter()
                 return data
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -229,14 +234,12 @@ class Connection(TCPServer):
     async def _serve_hot(self) -> Step:
         """Answer what is whole. COLD: the rest is Hypercorn's. MORE: read on."""
         express = self._express
-        while True:
+        while self.phase is not Phase.CLOSING:
             step = express.next_step()
             if type(step) is Hot:
                 await self._answer_hot(step)
-                if self.phase is Phase.CLOSING:
-                    return Step.MORE
                 if not express.pending:
-                    return Step.MORE
+                    break
                 await trio.lowlevel.checkpoint()  # pipelined: let others have their turn
                 continue
             if step is Step.COLD:
@@ -244,15 +247,13 @@ class Connection(TCPServer):
             if express.pending and self.phase is Phase.IDLE:
                 self._enter(Phase.RECEIVING)
             if express.head is not None:
-                # The body is not here yet: do not wait, or hold memory, for a request that has
-                # failed already.
+                # The body is not here yet, or too large: do not wait, or hold memory, for a
+                # request that has failed already.
                 refused = self._front.pose.check_head(express.head)
                 if isinstance(refused, Answer):
                     await self._send_answer(Hot(express.head, b"", keep_alive=False), refused)
-                    return Step.MORE
-            if isinstance(step, Early):  # pragma: no cover - check_head refuses what is early
-                return Step.COLD
-            return Step.MORE
+            break
+        return Step.MORE
 
     async def _answer_hot(self, hot: Hot) -> None:
         self.phase = Phase.WORKING
@@ -319,19 +320,22 @@ class Connection(TCPServer):
             await super().protocol_send(event)
 
     async def _send_for_hypercorn(self, data: bytes) -> None:
-        # A request that is cancelled (HTTP/2's RST_STREAM) must not leave half a message behind: so
-        # the sending is shielded, and ended only by its own limit or with the connection.
-        async with self.send_lock:
-            with trio.CancelScope(shield=True) as self._sending:
-                self._sending.deadline = (
-                    trio.current_time() + self._front.limits.request_timeout_seconds
-                )
-                try:
-                    await self.stream.send_all(data)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    await self.protocol.handle(Closed())
-        if self._sending.cancelled_caught:
-            self._scope.cancel()
+        # A request that is cancelled (HTTP/2's RST_STREAM, an answer that is complete) must not
+        # leave half a message behind: so the sending is shielded, and ended only by its own limit
+        # or with the connection.
+        limit = self._front.limits.request_timeout_seconds
+        with trio.CancelScope(shield=True):
+            async with self.send_lock:
+                self._sending = trio.CancelScope(relative_deadline=limit)
+                with self._sending:
+                    try:
+                        await self.stream.send_all(data)
+                    except (trio.BrokenResourceError, trio.ClosedResourceError):
+                        # Nobody is there; whoever waits for Hypercorn's next step would wait on.
+                        self._scope.cancel()
+                if self._sending.cancelled_caught:
+                    self._scope.cancel()
+                self._sending = None
 
     def _phase_between(self) -> Phase:
         """Tell whether the next request has begun to arrive behind the one just answered."""
@@ -349,24 +353,31 @@ class Connection(TCPServer):
         if self._tls:  # it has no half-close
             self._scope.cancel()
             return
-        # Shielded: Hypercorn calls this from the request's task, which may be cancelled by now. The
-        # lock: what is being sent comes before the end.
-        with trio.CancelScope(shield=True):
-            async with self.send_lock:
-                try:
-                    self._socket.shutdown(trio.socket.SHUT_WR)
-                except OSError:
-                    self._scope.cancel()
+        if self._hypercorn is not None:
+            # What is being sent comes before the end. Shielded, because Hypercorn calls this from
+            # the request's task, which may be cancelled by now.
+            with trio.CancelScope(shield=True):
+                async with self.send_lock:
+                    pass
+        try:
+            self._socket.shutdown(trio.socket.SHUT_WR)
+        except OSError:
+            self._scope.cancel()
 
     def _enter(self, phase: Phase) -> None:
+        front = self._front
         self.phase = phase
-        self.deadline = self._front.now + self._front.time_limits[phase]
+        if phase is Phase.IDLE and front.draining:
+            phase = Phase.CLOSING  # HTTP/2 ends nothing by itself, and a late client waits in vain
+        self.deadline = front.now + front.time_limits[phase]
 
-    def _make_hypercorn(self, alpn: str, group: TaskGroup) -> _Protocols:
+    def _make_hypercorn(self, alpn: str, group: TaskGroup) -> Protocols:
         peer = parse_socket_addr(self._socket.family, self._socket.getpeername())
         here = parse_socket_addr(self._socket.family, self._socket.getsockname())
-        return _Protocols(
-            self._front,
+        front = self._front
+        super().__init__(front.app, front.config, front.context, front.state, self.stream)
+        return Protocols(
+            front.edge,
             self.app,
             self.config,
             self.context,

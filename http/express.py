@@ -88,41 +88,21 @@ class HeadLimits:
     max_header_count: int
 
 
-class _HeadParser:
-    """One llhttp parser and what it found; used again for each request of a connection."""
+class _Fields:
+    """What llhttp calls back. Apart from the parser: the two would keep each other alive."""
 
-    __slots__ = ("_llhttp", "complete", "count", "found", "keep_alive", "strange", "target")
+    __slots__ = ("complete", "count", "found", "strange", "target")
 
     def __init__(self) -> None:
-        self._llhttp = httptools.HttpRequestParser(self)
+        self.begin()
 
-    def parse(self, head: bytes) -> bool:
-        """Parse one head; False when it is not one that the lane takes."""
+    def begin(self) -> None:
+        """Forget the last head."""
         self.found: dict[bytes, bytes] = {}
         self.count = 0
         self.strange = False
         self.complete = False
-        try:
-            self._llhttp.feed_data(head)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            return False
-        if self.strange or not self.complete:
-            return False
-        # llhttp skips further spaces before the version; elsewhere they are no HTTP.
-        if not head.startswith(_AFTER_TARGET, len(_BEFORE_TARGET) + len(self.target)):
-            return False
-        found = self.found
-        if b"host" not in found or not found.get(b"content-length", b"").isdigit():
-            return False
-        connection = found.get(b"connection", b"keep-alive").lower()
-        self.keep_alive = connection == b"keep-alive"
-        return self.keep_alive or connection == b"close"
-
-    def skip_body(self, body: bytes) -> None:
-        """Move on to the next head."""
-        self._llhttp.feed_data(body)
-
-    # llhttp's callbacks
+        self.target = b""
 
     def on_url(self, url: bytes) -> None:
         self.target = url
@@ -139,6 +119,40 @@ class _HeadParser:
 
     def on_headers_complete(self) -> None:
         self.complete = True
+
+
+class _HeadParser:
+    """One llhttp parser; used again for each request of a connection."""
+
+    __slots__ = ("_llhttp", "fields", "keep_alive")
+
+    def __init__(self) -> None:
+        self.fields = _Fields()
+        self._llhttp = httptools.HttpRequestParser(self.fields)
+
+    def parse(self, head: bytes) -> bool:
+        """Parse one head; False when it is not one that the lane takes."""
+        fields = self.fields
+        try:
+            self._llhttp.feed_data(head)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return False
+        if fields.strange or not fields.complete:
+            return False
+        # llhttp skips further spaces before the version; elsewhere they are no HTTP.
+        if not head.startswith(_AFTER_TARGET, len(_BEFORE_TARGET) + len(fields.target)):
+            return False
+        found = fields.found
+        if b"host" not in found or not found.get(b"content-length", b"").isdigit():
+            return False
+        connection = found.get(b"connection", b"keep-alive").lower()
+        self.keep_alive = connection == b"keep-alive"
+        return self.keep_alive or connection == b"close"
+
+    def skip_body(self, body: bytes) -> None:
+        """Move on to the next head."""
+        self._llhttp.feed_data(body)
+        self.fields.begin()
 
 
 class Express:
@@ -207,16 +221,17 @@ class Express:
             return Step.COLD if len(buffer) >= limits.max_header_bytes else Step.MORE
         parser = self._parser or _HeadParser()
         self._parser = parser
-        if not parser.parse(buffer[:end]) or parser.count > limits.max_header_count:
+        if not parser.parse(buffer[:end]) or parser.fields.count > limits.max_header_count:
             return Step.COLD
-        found = parser.found
+        fields = parser.fields
+        found = fields.found
         length = found[b"content-length"]
-        if len(length) > 18 or b"#" in parser.target:
+        if len(length) > 18 or b"#" in fields.target:
             return Step.COLD
         self._length = int(length)
         self._body_start = end
         self._head = Head(
-            parser.target.partition(b"?")[2],
+            fields.target.partition(b"?")[2],
             found.get(b"authorization", b""),
             found.get(b"content-type", b""),
             self._length,

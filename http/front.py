@@ -24,6 +24,7 @@ from penstock.http.connection import Connection, Phase
 from penstock.http.edge import Edge
 from penstock.http.express import HeadLimits
 from penstock.http.meters import RequestMeter
+from penstock.http.poller import make_poller
 from penstock.http.pose import PoseFrames
 from penstock.http.problems import Problem, problem_answer
 
@@ -92,6 +93,7 @@ class Front:
         self.draining = False
         self._none_left = trio.Event()
         self.now = trio.current_time()
+        self.poller = make_poller()
         self.time_limits = {
             Phase.IDLE: limits.idle_timeout_seconds,
             Phase.RECEIVING: limits.request_timeout_seconds,
@@ -213,6 +215,7 @@ async def open_front(front: Front) -> AsyncIterator[Front]:
         await lifespan_nursery.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(front.poller.run)
             nursery.start_soon(front._sweep)  # noqa: SLF001 - the front's own tasks
             nursery.start_soon(front._accept, listeners, nursery)  # noqa: SLF001
             try:
@@ -221,6 +224,7 @@ async def open_front(front: Front) -> AsyncIterator[Front]:
                 for connection in front.connections:
                     connection.cut()
                 nursery.cancel_scope.cancel()
+        front.poller.close()
         with trio.move_on_after(1, shield=True):
             await lifespan.wait_for_shutdown()
         lifespan_nursery.cancel_scope.cancel()

@@ -25,6 +25,7 @@ from penstock.http.exchange import Answer, Head
 from penstock.http.problems import BY_CODE, Problem, problem_answer
 
 OCTET_STREAM = b"application/octet-stream"
+_LARGEST_JSON_INTEGER = (1 << 64) - 1  # that orjson writes; a Content-Length may be larger
 
 
 @dataclass(slots=True, frozen=True)
@@ -82,7 +83,7 @@ def refuse_size(content_length: int | None) -> Answer | None:
         Problem.BODY_TOO_LARGE,
         f"the body has {content_length} bytes; the limit is {MAX_MEMBER_BYTES}",
         limit=MAX_MEMBER_BYTES,
-        seen=content_length,
+        seen=min(content_length, _LARGEST_JSON_INTEGER),
     )
 
 

@@ -58,32 +58,32 @@ def render_settings() -> str:
 _OUTCOMES_HEAD = """
 # Outcomes and reasons
 
-A frame is *seen* once its session is known and its number can be read. From then on it is in exactly
-one place, for each session and for the process:
+A frame is *seen* once its session is known and its number can be read. From then on it is in
+exactly one place, for each session and for the process:
 
     seen = aggregated + refused + shed + lost + pending
 
 `penstock_frames_seen_total`, `penstock_frames_total{outcome,reason}` and `penstock_frames_pending`
-are these numbers. A refusal's reason is the `code` that the client was answered, except `malformed`,
-which stands for all codes about the batch itself.
+are these numbers. A refusal's reason is the `code` that the client was answered, except
+`malformed`, which stands for all codes about the batch itself.
 """
 
 _ERRORS_HEAD = """
 # Errors
 
 Every error is a problem document (RFC 9457, `application/problem+json`) with `type`, `title`,
-`status`, `detail` and a stable `code`. Where a limit was hit, `limit`, `seen` and `setting` are there
-too. With `Retry-After` comes `retry_after_ms`, the same wait in milliseconds. `X-Request-Id` is in
-every answer; the log has it for a 500.
+`status`, `detail` and a stable `code`. Where a limit was hit, `limit`, `seen` and `setting` are
+there too. With `Retry-After` comes `retry_after_ms`, the same wait in milliseconds. `X-Request-Id`
+is in every answer; the log has it for a 500.
 """
 
 _METRICS_HEAD = """
 # Metrics
 
 `GET /metrics` gives them in Prometheus' text format (OpenMetrics when asked for). A *peak* is the
-highest value since the last scrape. Counters begin at 0 when the process starts. No label carries an
-id of a session, principal or organisation. The usual `process_` and `python_info` metrics are there
-as well.
+highest value since the last scrape. Counters begin at 0 when the process starts. No label carries
+an id of a session, principal or organisation. The usual `process_` and `python_info` metrics are
+there as well.
 """
 
 

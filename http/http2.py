@@ -1,0 +1,49 @@
+"""Hypercorn's HTTP/2, with what it leaves open closed.
+
+A request may be answered before its body has arrived, and the client sends on for a while; the
+stream is gone by then. Those bytes are acknowledged, so that the connection's window stays open for
+the other streams, and dropped. CONNECT asks for a tunnel or a WebSocket, which nothing here is.
+When the service stops, the goodbye (GOAWAY) comes behind the end of the last stream's answer: ahead
+of it, clients take the answer for cut off.
+"""
+
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, Event, RequestReceived
+from hypercorn.events import Updated
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import StreamClosed
+from hypercorn.protocol.h2 import H2Protocol
+
+
+class StreamsProtocol(H2Protocol):
+    """One connection's streams."""
+
+    async def _handle_events(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, DataReceived) and event.stream_id not in self.streams:
+                self.connection.acknowledge_received_data(
+                    event.flow_controlled_length or 0, event.stream_id or 0
+                )
+            elif isinstance(event, RequestReceived) and _connects(event):
+                self.connection.reset_stream(event.stream_id or 0, ErrorCodes.REFUSED_STREAM)
+            else:
+                await super()._handle_events([event])
+        await self._flush()
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Take what a request's task sends."""
+        if isinstance(event, StreamClosed):
+            await self._close_stream(event.stream_id)
+            await self.send(Updated(idle=self.idle))
+        else:
+            await super().stream_send(event)
+
+    async def _send_data(self, stream_id: int) -> None:
+        await super()._send_data(stream_id)
+        if self.context.terminated.is_set() and not self.stream_buffers:
+            self.connection.close_connection()
+            await self._flush()
+
+
+def _connects(event: RequestReceived) -> bool:
+    return any(name == b":method" and value == b"CONNECT" for name, value in event.headers or ())
