@@ -33,6 +33,12 @@ class ColdProtocol(H11Protocol):
         self._answered = trio.Event()
         await self._answered.wait()
 
+    async def _check_protocol(self, event: h11.Request) -> None:
+        # HTTP/2 is spoken by who begins with it. `Upgrade: h2c` is gone from the standard (RFC
+        # 9113), and a way past the rules of a proxy: it is ignored, as HTTP/1.1 allows.
+        if event.method == b"PRI":
+            await super()._check_protocol(event)
+
     async def _create_stream(self, request: h11.Request) -> None:
         # h11 applies its bound only to a head that comes in pieces.
         fields = sum(len(name) + len(value) + 4 for name, value in request.headers)

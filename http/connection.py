@@ -17,7 +17,8 @@ phase      what happens                                at the deadline
 =========  ==========================================  ================================
 IDLE       waiting for a request's first byte          closed
 RECEIVING  a request's head or body is incomplete      408, closed
-WORKING    an answer is being made or sent             (the answer has its own limits)
+WORKING    an answer is being made or sent             closed; three times what a request may take,
+                                                       since its body and sending have limits, too
 CLOSING    answered; the rest of the input is thrown   closed
            away, so that the answer is not lost to a
            reset
@@ -93,6 +94,13 @@ class Connection(TCPServer):
 
     def expire(self) -> None:
         """End what has taken too long."""
+        if self.phase is Phase.WORKING and self._hypercorn is not None:
+            # Other requests of the connection may have come and gone since.
+            protocol = self._hypercorn.protocol
+            began = protocol.oldest_began() if isinstance(protocol, StreamsProtocol) else None
+            self.deadline = (began or 0.0) + self._front.time_limits[Phase.WORKING]
+            if self.deadline > self._front.now:
+                return
         self._timed_out = self.phase is Phase.RECEIVING
         self.deadline = inf  # once is enough
         self.cut()
@@ -366,6 +374,8 @@ class Connection(TCPServer):
 
     def _enter(self, phase: Phase) -> None:
         front = self._front
+        if phase is Phase.WORKING is self.phase:
+            return  # another request of the same connection: the first one's limit stays
         self.phase = phase
         if phase is Phase.IDLE and front.draining:
             phase = Phase.CLOSING  # HTTP/2 ends nothing by itself, and a late client waits in vain

@@ -218,7 +218,9 @@ class Express:
         limits = self._limits
         end = buffer.find(_END_OF_HEAD, 0, limits.max_header_bytes) + len(_END_OF_HEAD)
         if end < len(_END_OF_HEAD):
-            return Step.COLD if len(buffer) >= limits.max_header_bytes else Step.MORE
+            # A line that ends without CR may be the end of a head to h11; it never is to us.
+            bare = buffer.count(b"\n") != buffer.count(b"\r\n")
+            return Step.COLD if bare or len(buffer) >= limits.max_header_bytes else Step.MORE
         parser = self._parser or _HeadParser()
         self._parser = parser
         if not parser.parse(buffer[:end]) or parser.fields.count > limits.max_header_count:

@@ -9,7 +9,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 import trio
@@ -31,6 +30,10 @@ from penstock.http.problems import Problem, problem_answer
 logger = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 0.25
+# Each may hold an answer that its client does not fetch.
+_HTTP2_STREAMS = 32
+# Connections over the limit that are being told so, at the same time.
+_MOST_TURNED_AWAY = 100
 
 
 @dataclass(slots=True, frozen=True)
@@ -97,11 +100,11 @@ class Front:
         self.time_limits = {
             Phase.IDLE: limits.idle_timeout_seconds,
             Phase.RECEIVING: limits.request_timeout_seconds,
-            Phase.WORKING: inf,
+            Phase.WORKING: 3 * limits.request_timeout_seconds,
             Phase.CLOSING: limits.linger_seconds,
         }
         self._accepting = trio.CancelScope()
-        self._accepted = self._turned_away = self._timed_out = 0
+        self._accepted = self._turned_away = self._timed_out = self._turning_away = 0
 
     async def drain(self) -> None:
         """Stop accepting and wait until every connection has had its last answer."""
@@ -122,7 +125,14 @@ class Front:
     async def _serve(self, stream: trio.SocketStream | trio.SSLStream[Any]) -> None:
         if len(self.connections) >= self.limits.max_connections:
             self._turned_away += 1
-            await self._turn_away(stream)
+            if self._turning_away < _MOST_TURNED_AWAY:
+                self._turning_away += 1
+                try:
+                    await self._turn_away(stream)
+                finally:
+                    self._turning_away -= 1
+            else:  # a flood: not even that
+                await trio.aclose_forcefully(stream)
             return
         self._accepted += 1
         connection = Connection(self, stream)
@@ -162,7 +172,7 @@ class Front:
             self.now = now = trio.current_time()
             late = [connection for connection in self.connections if connection.deadline <= now]
             for connection in late:
-                self._timed_out += 1
+                self._timed_out += connection.phase is not Phase.CLOSING
                 connection.expire()
 
     async def _accept(
@@ -184,6 +194,7 @@ def make_config(bind: Bind, limits: FrontLimits) -> Config:
     config.backlog = limits.listen_backlog
     config.include_server_header = False
     config.h11_max_incomplete_size = limits.max_header_bytes
+    config.h2_max_concurrent_streams = _HTTP2_STREAMS
     config.h2_max_header_list_size = limits.max_header_bytes
     config.keep_alive_timeout = limits.idle_timeout_seconds
     config.keep_alive_max_requests = 1 << 62  # a load balancer's connections are long-lived

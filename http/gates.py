@@ -132,9 +132,12 @@ def read_sidecar(head: Head) -> bytes | Answer | None:
     except SidecarError as error:
         return problem_answer(Problem.SIDECAR_MALFORMED, str(error), field=error.key)
     try:
-        return orjson.dumps(plain)
+        orjson.dumps(plain)
     except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
         return problem_answer(Problem.SIDECAR_MALFORMED, "the sidecar is nested too deeply")
+    # As it came: written anew it could be longer (1e15 is 1000000000000000.0), and its length is
+    # what the spool's records count on.
+    return text
 
 
 def refuse_wire(error: WireError) -> Answer:

@@ -3,9 +3,13 @@
 A request may be answered before its body has arrived, and the client sends on for a while; the
 stream is gone by then. Those bytes are acknowledged, so that the connection's window stays open for
 the other streams, and dropped. CONNECT asks for a tunnel or a WebSocket, which nothing here is.
-When the service stops, the goodbye (GOAWAY) comes behind the end of the last stream's answer: ahead
-of it, clients take the answer for cut off.
+A client that keeps its window shut would keep its answers here for ever; how long the oldest one
+has waited is told, so that the connection can be ended. When the service stops, the goodbye
+(GOAWAY) comes behind the end of the last stream's answer: ahead of it, clients take the answer for
+cut off.
 """
+
+from typing import Any
 
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived
@@ -17,6 +21,22 @@ from hypercorn.protocol.h2 import H2Protocol
 
 class StreamsProtocol(H2Protocol):
     """One connection's streams."""
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - as they are Hypercorn's
+        super().__init__(*args)
+        self._began: dict[int, float] = {}
+
+    def oldest_began(self) -> float | None:
+        """Tell since when the oldest request has waited for the last byte of its answer."""
+        for stream_id in list(self._began):  # the oldest first
+            if stream_id in self.streams or stream_id in self.stream_buffers:
+                return self._began[stream_id]
+            del self._began[stream_id]
+        return None
+
+    async def _create_stream(self, request: RequestReceived) -> None:
+        self._began[request.stream_id or 0] = self.context.time()
+        await super()._create_stream(request)
 
     async def _handle_events(self, events: list[Event]) -> None:
         for event in events:

@@ -234,7 +234,10 @@ class Exposition:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Give the text and its content type."""
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # it trips over versions that are no numbers
+            encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
 

@@ -4,11 +4,7 @@ from typing import Any
 
 from hypercorn.events import Event, RawData
 from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.h11 import (
-    H2CProtocolRequiredError,
-    H2ProtocolAssumedError,
-    H11Protocol,
-)
+from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
 
 from penstock.http.cold import ColdProtocol
 from penstock.http.edge import Edge
@@ -29,16 +25,10 @@ class Protocols(ProtocolWrapper):
             self.protocol = StreamsProtocol(*self._parts)
 
     async def handle(self, event: Event) -> None:
-        """Hand over what happened; switch to HTTP/2 where the client asks for it."""
+        """Hand over what happened; switch to HTTP/2 where the client begins with it."""
         try:
             await self.protocol.handle(event)
         except H2ProtocolAssumedError as assumed:
-            await self._switch(assumed.data)
-        except H2CProtocolRequiredError as required:
-            await self._switch(required.data, required.headers, required.settings)
-
-    async def _switch(self, data: bytes, *request: Any) -> None:  # noqa: ANN401 - as it is Hypercorn's
-        self.protocol = StreamsProtocol(*self._parts)
-        await self.protocol.initiate(*request)
-        if data:
-            await self.protocol.handle(RawData(data))
+            self.protocol = StreamsProtocol(*self._parts)
+            await self.protocol.initiate()
+            await self.protocol.handle(RawData(assumed.data))

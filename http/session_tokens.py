@@ -8,7 +8,7 @@ one hash and one look-up; its times are checked on every use.
 import binascii
 import hashlib
 import hmac
-import uuid
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from penstock.http.problems import Problem
 
 MAX_TOKEN_BYTES = 2048
 _SCHEME = b"bearer "
+# One spelling only, but for case: Python's UUID takes braces, prefixes and foreign digits as well.
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(slots=True, frozen=True)
@@ -85,18 +87,16 @@ class TokenVerifier:
 
     def verify(self, authorization: bytes, now_unix: float) -> SessionClaims:
         """Give the claims of a header whose token holds now, or raise TokenRefusedError."""
-        digest = hashlib.sha256(authorization).digest()
-        claims = self._cache.get(digest)
+        token = _bearer(authorization)
+        digest = hashlib.sha256(token).digest()
+        claims = known = self._cache.get(digest)
         if claims is None:
             self._misses += 1
-            claims = self._read(authorization)
-            while len(self._cache) >= self._max_entries:
-                del self._cache[next(iter(self._cache))]
-            self._cache[digest] = claims
+            claims = self._read(token)
         else:
             self._hits += 1
         if now_unix >= claims.expires_unix:
-            del self._cache[digest]
+            self._cache.pop(digest, None)
             raise TokenRefusedError(
                 Problem.TOKEN_EXPIRED,
                 f"the token expired {now_unix - claims.expires_unix:.0f} s ago",
@@ -106,18 +106,18 @@ class TokenVerifier:
                 Problem.TOKEN_NOT_YET_VALID,
                 f"the token begins to hold in {claims.issued_unix - now_unix:.0f} s",
             )
+        if known is None:
+            # Only what holds is kept: nobody can push others out with tokens that do not.
+            while len(self._cache) >= self._max_entries:
+                del self._cache[next(iter(self._cache))]
+            self._cache[digest] = claims
         return claims
 
     def statistics(self) -> TokenCacheStatistics:
         """Give the cache's state."""
         return TokenCacheStatistics(len(self._cache), self._hits, self._misses)
 
-    def _read(self, authorization: bytes) -> SessionClaims:
-        if not authorization:
-            raise TokenRefusedError(Problem.TOKEN_MISSING)
-        if authorization[: len(_SCHEME)].lower() != _SCHEME:
-            raise TokenRefusedError(Problem.TOKEN_MISSING, "the Authorization is not of Bearer")
-        token = authorization[len(_SCHEME) :].strip()
+    def _read(self, token: bytes) -> SessionClaims:
         if len(token) > MAX_TOKEN_BYTES:
             raise _malformed(f"the token has {len(token)} bytes; at most {MAX_TOKEN_BYTES}")
         signed, dot, signature = token.rpartition(b".")
@@ -127,6 +127,14 @@ class TokenVerifier:
         if not any(hmac.compare_digest(_sign(secret, signed), seen) for secret in self._secrets):
             raise TokenRefusedError(Problem.TOKEN_SIGNATURE)
         return _claims(_decode(signed[3:], "claims"))
+
+
+def _bearer(authorization: bytes) -> bytes:
+    if not authorization:
+        raise TokenRefusedError(Problem.TOKEN_MISSING)
+    if authorization[: len(_SCHEME)].lower() != _SCHEME:
+        raise TokenRefusedError(Problem.TOKEN_MISSING, "the Authorization is not of Bearer")
+    return authorization[len(_SCHEME) :].strip()
 
 
 def _claims(text: bytes) -> SessionClaims:
@@ -139,10 +147,9 @@ def _claims(text: bytes) -> SessionClaims:
     ids = []
     for name in ("exercise_session_id", "principal_id", "org_id"):
         value = plain.get(name)
-        try:
-            ids.append(str(uuid.UUID(value)))
-        except (ValueError, TypeError, AttributeError):
-            raise _malformed(f"the claim {name} is not a UUID") from None
+        if not isinstance(value, str) or not _UUID.fullmatch(value):
+            raise _malformed(f"the claim {name} is not a UUID")
+        ids.append(value.lower())
     times = []
     for name in ("iat", "exp"):
         value = plain.get(name)

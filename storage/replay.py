@@ -9,6 +9,7 @@ Only a file that cannot be opened or read raises (`ReplayError`); damage is part
 """
 
 import os
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -126,8 +127,10 @@ class ReplayReport:
 def read_replay(path: Path) -> ReplayReport:
     """Read and verify a whole spool file or replay blob. ReplayError when it cannot be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise ReplayError(f"{path}: not a plain file")
             window = Window(lambda length, at: os.pread(fd, length, at), os.fstat(fd).st_size)
             reading = _Reading(window)
             reading.run()

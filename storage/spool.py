@@ -24,6 +24,7 @@ for which `holds` is true since the start is recovered first.
 import contextlib
 import errno
 import os
+import stat
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,9 +52,11 @@ from penstock.storage.members import (
 SUFFIX = ".bin.gz"
 DAMAGED = "damaged"
 
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+# A name in the folder may be no file of ours: a pipe must not block, a link must not be followed.
+_PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _PLAIN
 # Without O_APPEND: Linux would append what `pwrite` is told to write elsewhere.
-_REPAIR = os.O_RDWR | os.O_CLOEXEC
+_REPAIR = os.O_RDWR | _PLAIN
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
@@ -114,14 +117,17 @@ class SpoolFolder:
         """Append each chunk to its session's file: None is done, a reason is why it was shed.
 
         A chunk that the format cannot hold (see `ports.MAX_CHUNK_BATCHES`) is the caller's
-        mistake: ValueError, and nothing of the call has been written.
+        mistake. It costs that chunk, and no other session's.
         """
-        encoded = [(chunk.before.identity.session_id, encode_chunk(chunk)) for chunk in chunks]
+        encoded = [(chunk.before.identity.session_id, _encoded(chunk)) for chunk in chunks]
         with self._writing:
             if self._trim:
                 self._trim = False
                 self._close_kept(down_to=self._max_open_files)
-            results = [self._write(session_id, buffers) for session_id, buffers in encoded]
+            results = [
+                self._write(session_id, buffers) if buffers else Reason.SPOOL_UNWRITABLE
+                for session_id, buffers in encoded
+            ]
             if self._released:
                 self._close_released()
         return results
@@ -216,7 +222,7 @@ class SpoolFolder:
     def _open_for_append(self, session_id: str, file: _File | None) -> _File:
         fd = self._open(_name(session_id), _APPEND)
         try:
-            length = os.fstat(fd).st_size
+            length = _plain_length(fd)
             sound = self._overhang.get(session_id, length)
             if sound < length:
                 os.ftruncate(fd, sound)
@@ -263,7 +269,7 @@ class SpoolFolder:
         return reason
 
     def _write_probe(self) -> None:
-        fd = self._open(_PROBE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+        fd = self._open(_PROBE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _PLAIN)
         try:
             _write_all(fd, bytes(_PROBE_BYTES))
             os.fsync(fd)
@@ -321,7 +327,7 @@ class SpoolFolder:
             return self._open(name, _REPAIR)
 
     def _repair(self, session_id: str, fd: int) -> Recovered | None:
-        size = os.fstat(fd).st_size
+        size = _plain_length(fd)
         window = Window(lambda length, offset: os.pread(fd, length, offset), size)
         last: ChunkSpan | None = None
         damaged = False
@@ -384,6 +390,27 @@ def _name(session_id: str) -> str:
     if not session_id or "/" in session_id or "\0" in session_id or session_id.startswith("."):
         raise ValueError("a session id that is no file name")
     return session_id + SUFFIX
+
+
+def _plain_length(fd: int) -> int:
+    """Give the length of a plain file; OSError for anything else."""
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file")
+    return status.st_size
+
+
+def _encoded(chunk: SpoolChunk) -> list[bytes]:
+    """Give the chunk's buffers; none when the format cannot hold it."""
+    try:
+        return encode_chunk(chunk)
+    except ValueError as error:
+        _log.error(
+            "spool_chunk_impossible",
+            session_id=chunk.before.identity.session_id,
+            error=str(error),
+        )
+        return []
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -1,7 +1,12 @@
-"""What the process asks of the operating system and of Python before it serves."""
+"""What the process asks of the operating system and of Python, before it serves and at its end."""
 
 import gc
+import logging
+import os
 import resource
+from threading import Timer
+
+logger = logging.getLogger(__name__)
 
 # The collector looks for cycles. A session's state has none, but ten thousand sessions are half a
 # million objects, and Python's defaults would walk them all every few seconds, for hundreds of
@@ -11,6 +16,9 @@ import resource
 _YOUNG_OBJECTS = 50_000
 _YOUNG_PER_MIDDLE = 20
 _MIDDLE_PER_OLD = 50
+
+# The steps of a shutdown keep their own deadlines; this is for what follows them.
+_LAST_SECONDS = 1.0
 
 
 def raise_open_file_limit() -> None:
@@ -30,3 +38,19 @@ def tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, _YOUNG_PER_MIDDLE, _MIDDLE_PER_OLD)
+
+
+def allow_seconds_to_stop(seconds: float) -> None:
+    """End the process when an orderly stop has not ended it by then.
+
+    A thread that hangs in the kernel, as on a disk that does not answer, cannot be cancelled, and
+    the process would wait for it for ever.
+    """
+    timer = Timer(seconds + _LAST_SECONDS, _end)
+    timer.daemon = True
+    timer.start()
+
+
+def _end() -> None:
+    logger.critical("process.ended_without_cleanup", extra={"why": "the shutdown deadline passed"})
+    os._exit(1)

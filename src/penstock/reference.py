@@ -58,7 +58,8 @@ def render_settings() -> str:
 _OUTCOMES_HEAD = """
 # Outcomes and reasons
 
-A frame is *seen* once its session is known and its number can be read. From then on it is in
+A frame is *seen* once its session is known and its number can be read; frames under a token that
+does not hold, or for somebody else's session, are requests only. From then on it is in
 exactly one place, for each session and for the process:
 
     seen = aggregated + refused + shed + lost + pending

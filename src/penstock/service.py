@@ -15,6 +15,7 @@ is left of it. A failure of the writer or of the machine is not contained: it en
 import logging
 import platform
 import signal
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -41,7 +42,12 @@ from penstock.http.metrics import Exposition, PenstockCollector, Sources
 from penstock.http.pose import PoseFrames
 from penstock.http.session_tokens import TokenVerifier
 from penstock.logs import configure_logs
-from penstock.process import open_file_limit, raise_open_file_limit, tune_garbage_collection
+from penstock.process import (
+    allow_seconds_to_stop,
+    open_file_limit,
+    raise_open_file_limit,
+    tune_garbage_collection,
+)
 from penstock.rotation import check_rotation
 from penstock.settings import DEFAULT_SOURCE, Settings, secret_bytes, shown
 from penstock.storage.grants import ClosedGrants, FileGrants, GrantsFileError, PermissiveGrants
@@ -54,6 +60,7 @@ logger = logging.getLogger(__name__)
 # Of the shutdown's time, requests under way get this share; the rest brings frames to disk.
 _FRONT_SHARE = 0.6
 _HURRIED_SECONDS = 2.0
+_STALLED_SECONDS = 5.0
 _FEWEST_FILES = 64
 # Connections may grow by this part of the open-file limit between two looks.
 _SPARE_SHARE = 10
@@ -170,6 +177,7 @@ def _compose(
         (
             lambda: _draining(stopping),
             lambda: _spool_finding(spool),
+            lambda: _lag_finding(plant.writer, settings.spool_flush_seconds),
             lambda: _grants_finding(grants),
         )
     )
@@ -220,7 +228,15 @@ def _compose(
         None if settings.tls_cert is None else str(settings.tls_cert),
         None if settings.tls_key is None else str(settings.tls_key),
     )
-    front = Front(app, pose, edge, meter, front_limits, make_config(bind, front_limits))
+    config = make_config(bind, front_limits)
+    try:
+        config.create_ssl_context()
+    except (ssl.SSLError, OSError) as error:
+        raise StartupError(
+            f"tls_cert and tls_key: {bind.tls_cert} and {bind.tls_key} are no PEM certificate with "
+            f"its key: {error}"
+        ) from None
+    front = Front(app, pose, edge, meter, front_limits, config)
     return Service(settings, front, sessions, plant.ledger, plant.writer, stopping)
 
 
@@ -248,6 +264,7 @@ async def run_service(settings: Settings, sources: Mapping[str, str], *, dev: bo
                     print_welcome(settings, service.address)
                 nursery.start_soon(_watch_signals, signals, service)
                 await service.stopping.wait()
+                allow_seconds_to_stop(settings.shutdown_notice_seconds + settings.shutdown_seconds)
                 with trio.move_on_after(settings.shutdown_notice_seconds):
                     await service.hurry.wait()
             logger.info("service.stopped", extra=_last_words(service))
@@ -260,6 +277,7 @@ async def _watch_signals(signals: AsyncIterator[int], service: Service) -> None:
         if service.stopping.is_set():
             logger.warning("service.hurried", extra={"signal": name})
             service.hurry.set()
+            allow_seconds_to_stop(2 * _HURRIED_SECONDS)
             return
         logger.info("service.stopping", extra={"signal": name})
         service.stopping.set()
@@ -340,6 +358,13 @@ def _spool_finding(spool: SpoolFolder) -> Finding | None:
     if health.writable or health.reason is None:
         return None
     return Finding(health.reason.value, f"{health.reason.meaning} {health.detail}")
+
+
+def _lag_finding(writer: Writer, flush_seconds: float) -> Finding | None:
+    lag = writer.statistics().oldest_age_seconds
+    if lag <= max(_STALLED_SECONDS, 5 * flush_seconds):
+        return None
+    return Finding("spool_stalled", f"the oldest unwritten frames have waited for {lag:.0f} s")
 
 
 def _grants_finding(grants: Grants) -> Finding | None:

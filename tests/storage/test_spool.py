@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.engine.outcomes import Reason
-from penstock.engine.ports import Spool, SpoolChunk, SpooledBatch, SpoolHealth
+from penstock.engine.ports import RecoveryError, Spool, SpoolChunk, SpooledBatch, SpoolHealth
 from penstock.storage.members import encode_chunk
 from penstock.storage.spool import SpoolFolder
 
@@ -112,16 +112,35 @@ def test_a_chunk_of_very_many_batches_is_one_write(
     assert len(recovered.batches) == 1500
 
 
-def test_an_impossible_chunk_writes_nothing_of_the_call(
+def test_an_impossible_chunk_costs_that_chunk_alone(
     spool: SpoolFolder, folder: Path, make_batch: MakeBatch, make_chunk: MakeChunk
 ) -> None:
-    """A caller's mistake is raised before any byte, so that no outcome is left unknown."""
+    """One session's mistake is answered for that session; the others of the group are written."""
     bad = make_chunk(2, replace(make_batch(), member=b""))
-    with pytest.raises(ValueError, match="member of 0 bytes"):
-        spool.append([make_chunk(1, make_batch()), bad])
+    good = make_chunk(1, make_batch())
+    assert spool.append([bad, good]) == [Reason.SPOOL_UNWRITABLE, None]
+    assert [path.read_bytes() for path in folder.iterdir()] == [_bytes(good)]
+    assert spool.health().writable
     with pytest.raises(ValueError, match="no file name"):
         spool.recover("../etc")
-    assert list(folder.iterdir()) == []
+
+
+def test_what_is_no_plain_file_is_not_opened(
+    tmp_path: Path, make_batch: MakeBatch, make_chunk: MakeChunk
+) -> None:
+    """A pipe never blocks the writer, and a link never leads it elsewhere."""
+    folder = tmp_path / "spool"
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    with SpoolFolder(folder, max_open_files=8) as spool:
+        os.mkfifo(folder / f"{ONE}.bin.gz")
+        (folder / f"{TWO}.bin.gz").symlink_to(victim)
+        chunks = [make_chunk(1, make_batch()), make_chunk(2, make_batch())]
+        assert spool.append(chunks) == [Reason.SPOOL_UNWRITABLE] * 2
+        for session_id in (ONE, TWO):
+            with pytest.raises(RecoveryError):
+                spool.recover(session_id)
+    assert victim.read_bytes() == b"precious"
 
 
 def test_holds_tells_of_files_that_were_left(
