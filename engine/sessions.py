@@ -121,7 +121,7 @@ class Sessions:
                     self.refuse(identity, found.reason, arrival.batch.frame_count)
                 return found
             actor = found
-        if actor.identity != identity:
+        if actor.identity is not identity and actor.identity != identity:  # mostly the same object
             return WrongOwner()
         if self._draining:
             return actor.refuse_nowait(_DRAINING, arrival.batch.frame_count)

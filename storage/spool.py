@@ -24,11 +24,9 @@ for which `holds` is true since the start is recovered first.
 import contextlib
 import errno
 import os
-import stat
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Self
@@ -38,19 +36,10 @@ import structlog
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import Recovered, RecoveryError, SpoolChunk, SpoolHealth, SpoolStatistics
 from penstock.engine.wire import MAX_MEMBER_BYTES
-from penstock.storage.members import (
-    ChunkSpan,
-    MembersError,
-    MembersFault,
-    Window,
-    encode_chunk,
-    shortened_header,
-    walk,
-    whole_batches,
-)
+from penstock.storage.members import encode_chunk
+from penstock.storage.repair import plain_length, repair, write_all
 
 SUFFIX = ".bin.gz"
-DAMAGED = "damaged"
 
 # A name in the folder may be no file of ours: a pipe must not block, a link must not be followed.
 _PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -63,7 +52,6 @@ _IOV_MAX = os.sysconf("SC_IOV_MAX")
 _PROBE = ".probe"
 # A probe that fits promises that the largest batch does.
 _PROBE_BYTES = MAX_MEMBER_BYTES
-_COPY_BYTES = 1 << 20
 _WRITABLE = SpoolHealth(writable=True)
 _log = structlog.get_logger(__name__)
 
@@ -205,7 +193,7 @@ class SpoolFolder:
         try:
             written = os.writev(file.fd, buffers)
             if written < size:
-                _write_all(file.fd, b"".join(buffers)[written:])
+                write_all(file.fd, b"".join(buffers)[written:])
         except OSError as error:
             reason = self._note_failure(error)
             self._undo(session_id, file)
@@ -222,7 +210,7 @@ class SpoolFolder:
     def _open_for_append(self, session_id: str, file: _File | None) -> _File:
         fd = self._open(_name(session_id), _APPEND)
         try:
-            length = _plain_length(fd)
+            length = plain_length(fd)
             sound = self._overhang.get(session_id, length)
             if sound < length:
                 os.ftruncate(fd, sound)
@@ -271,7 +259,7 @@ class SpoolFolder:
     def _write_probe(self) -> None:
         fd = self._open(_PROBE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _PLAIN)
         try:
-            _write_all(fd, bytes(_PROBE_BYTES))
+            write_all(fd, bytes(_PROBE_BYTES))
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -308,7 +296,7 @@ class SpoolFolder:
                 if sound < os.fstat(fd).st_size:
                     os.ftruncate(fd, sound)
                 self._overhang.pop(session_id, None)
-            recovered = self._repair(session_id, fd)
+            recovered = repair(session_id, fd, self._dir_fd)
             if recovered is None:
                 os.unlink(name, dir_fd=self._dir_fd)
         finally:
@@ -326,78 +314,12 @@ class SpoolFolder:
         with self._writing:
             return self._open(name, _REPAIR)
 
-    def _repair(self, session_id: str, fd: int) -> Recovered | None:
-        size = _plain_length(fd)
-        window = Window(lambda length, offset: os.pread(fd, length, offset), size)
-        last: ChunkSpan | None = None
-        damaged = False
-        try:
-            for last in walk(window):  # noqa: B007
-                pass
-        except MembersError as error:
-            if error.fault is MembersFault.UNSUPPORTED:
-                raise RecoveryError(f"spool file of session {session_id}: {error}") from None
-            damaged = error.fault is not MembersFault.TRUNCATED
-        if last is None:
-            if damaged:
-                self._save_tail(session_id, fd, 0, size)
-            return None
-        if (owner := last.header.before.identity.session_id) != session_id:
-            raise RecoveryError(f"spool file of session {session_id} belongs to session {owner}")
-        batches = whole_batches(window, last)
-        keep = len(batches)
-        sound = last.body_offset + sum(entry.member_length for entry in last.header.entries[:keep])
-        if damaged or keep < last.whole:
-            self._save_tail(session_id, fd, sound, size)
-        if sound < size:
-            os.ftruncate(fd, sound)
-        lost = last.header.entries[keep:]
-        if lost:
-            # In this order a death between the two leaves what the next recovery repairs alike.
-            os.pwrite(fd, shortened_header(last, keep), last.offset)
-        torn_frames = sum(entry.frame_count for entry in lost)
-        return Recovered(last.header.before, batches, torn_frames)
-
-    def _save_tail(self, session_id: str, fd: int, offset: int, size: int) -> None:
-        """Copy the damaged end before it is cut; an OSError here leaves everything as it is."""
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(DAMAGED, 0o700, dir_fd=self._dir_fd)
-        name, copy = self._new_damaged(f"{DAMAGED}/{session_id}-{offset}")
-        try:
-            for at in range(offset, size, _COPY_BYTES):
-                _write_all(copy, os.pread(fd, min(_COPY_BYTES, size - at), at))
-            os.fsync(copy)
-        except OSError:
-            # Every further attempt would leave another half copy on a disk that is full already.
-            os.unlink(name, dir_fd=self._dir_fd)
-            raise
-        finally:
-            os.close(copy)
-        _log.warning(
-            "spool_file_damaged", session_id=session_id, offset=offset, saved_bytes=size - offset
-        )
-
-    def _new_damaged(self, stem: str) -> tuple[str, int]:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        for name in (f"{stem}{'-' * (n > 0)}{n or ''}.bin" for n in count()):
-            with contextlib.suppress(FileExistsError):
-                return name, os.open(name, flags, 0o600, dir_fd=self._dir_fd)
-        raise AssertionError("count() does not end")
-
 
 def _name(session_id: str) -> str:
     # Ids are UUIDs of verified tokens. A path here would still be a hole, so it is looked at here.
     if not session_id or "/" in session_id or "\0" in session_id or session_id.startswith("."):
         raise ValueError("a session id that is no file name")
     return session_id + SUFFIX
-
-
-def _plain_length(fd: int) -> int:
-    """Give the length of a plain file; OSError for anything else."""
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "not a plain file")
-    return status.st_size
 
 
 def _encoded(chunk: SpoolChunk) -> list[bytes]:
@@ -411,12 +333,6 @@ def _encoded(chunk: SpoolChunk) -> list[bytes]:
             error=str(error),
         )
         return []
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _close(file: _File) -> None:

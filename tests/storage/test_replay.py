@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -167,8 +168,11 @@ def test_no_file_and_an_empty_file(path: Path, tmp_path: Path) -> None:
     """What cannot be read is one error in one line; an empty file is a report that says so."""
     with pytest.raises(ReplayError, match=r"^\S+: No such file or directory$"):
         read_replay(path)
-    with pytest.raises(ReplayError, match="Is a directory"):
-        read_replay(tmp_path)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for odd in (tmp_path, pipe):
+        with pytest.raises(ReplayError, match="not a plain file"):
+            read_replay(odd)
     path.touch()
     report = read_replay(path)
     assert report.damage == (Damage(0, "the file is empty"),)

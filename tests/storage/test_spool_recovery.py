@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 from penstock.engine.ports import Recovered, RecoveryError, SpoolChunk, SpooledBatch
 from penstock.storage import members
 from penstock.storage.members import encode_chunk
+from penstock.storage.repair import DAMAGED
 from penstock.storage.replay import read_replay
-from penstock.storage.spool import DAMAGED, SpoolFolder
+from penstock.storage.spool import SpoolFolder
 
 MakeBatch = Callable[..., SpooledBatch]
 MakeChunk = Callable[..., SpoolChunk]

@@ -41,7 +41,8 @@ def lock_holder(data_dir: Path) -> Holder | None:
 
 def check_spool(data_dir: Path, running: Holder | None) -> Iterator[Finding]:
     """Tell who runs here and which frames wait in files."""
-    from penstock.storage.spool import DAMAGED, SUFFIX  # noqa: PLC0415
+    from penstock.storage.repair import DAMAGED  # noqa: PLC0415
+    from penstock.storage.spool import SUFFIX  # noqa: PLC0415
 
     yield ok("lock", "no service runs in this data folder" if running is None else f"{running}")
     spool = data_dir / "spool"
