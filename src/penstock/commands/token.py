@@ -2,13 +2,16 @@
 
 import re
 import time
+from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from penstock.commands.options import Config, DataDir, Dev, settings_in_force
+from penstock.dev import DEV_SECRETS_FILE, ensure_dev_secrets
 from penstock.errors import StartupError
 from penstock.jwts import Role, mint_service_jwt, mint_user_jwt
 from penstock.settings import secret_bytes
@@ -114,8 +117,17 @@ def _secret(
     name: str, *, dev: bool, data_dir: str | None, config: str | None
 ) -> tuple[bytes, str, str]:
     flags = {"data_dir": data_dir, "config": config}
-    settings, _ = settings_in_force(flags, dev=dev, required=(name,))
+    settings, _ = settings_in_force(flags, dev=dev, required=(name,), dev_secrets=_dev_secrets)
     return secret_bytes(getattr(settings, name)), settings.jwt_issuer, settings.jwt_audience
+
+
+def _dev_secrets(data_dir: Path) -> Mapping[str, str]:
+    # Allowed, since either may come first; but in a mistyped folder the tokens would open nothing.
+    if not (data_dir / DEV_SECRETS_FILE).exists():
+        typer.echo(
+            f"note: no service has run in {data_dir} yet; its secrets are made now", err=True
+        )
+    return ensure_dev_secrets(data_dir)
 
 
 def _uuid(option: str, text: str) -> str:
