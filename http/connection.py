@@ -92,18 +92,19 @@ class Connection(TCPServer):
 
     # What the front calls.
 
-    def expire(self) -> None:
-        """End what has taken too long."""
+    def expire(self) -> bool:
+        """End what has taken too long; say whether it had."""
         if self.phase is Phase.WORKING and self._hypercorn is not None:
             # Other requests of the connection may have come and gone since.
             protocol = self._hypercorn.protocol
             began = protocol.oldest_began() if isinstance(protocol, StreamsProtocol) else None
             self.deadline = (began or 0.0) + self._front.time_limits[Phase.WORKING]
             if self.deadline > self._front.now:
-                return
+                return False
         self._timed_out = self.phase is Phase.RECEIVING
         self.deadline = inf  # once is enough
         self.cut()
+        return True
 
     def cut(self) -> None:
         """End it now, whatever is under way."""

@@ -172,8 +172,8 @@ class Front:
             self.now = now = trio.current_time()
             late = [connection for connection in self.connections if connection.deadline <= now]
             for connection in late:
-                self._timed_out += connection.phase is not Phase.CLOSING
-                connection.expire()
+                answered = connection.phase is Phase.CLOSING
+                self._timed_out += connection.expire() and not answered
 
     async def _accept(
         self,

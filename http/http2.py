@@ -28,11 +28,15 @@ class StreamsProtocol(H2Protocol):
 
     def oldest_began(self) -> float | None:
         """Tell since when the oldest request has waited for the last byte of its answer."""
-        for stream_id in list(self._began):  # the oldest first
-            if stream_id in self.streams or stream_id in self.stream_buffers:
-                return self._began[stream_id]
-            del self._began[stream_id]
-        return None
+        return next(iter(self._began.values()), None)
+
+    def _forget_finished(self, stream_id: int) -> None:
+        if stream_id not in self.streams and stream_id not in self.stream_buffers:
+            self._began.pop(stream_id, None)
+
+    async def _close_stream(self, stream_id: int) -> None:
+        await super()._close_stream(stream_id)
+        self._forget_finished(stream_id)
 
     async def _create_stream(self, request: RequestReceived) -> None:
         self._began[request.stream_id or 0] = self.context.time()
@@ -60,6 +64,7 @@ class StreamsProtocol(H2Protocol):
 
     async def _send_data(self, stream_id: int) -> None:
         await super()._send_data(stream_id)
+        self._forget_finished(stream_id)
         if self.context.terminated.is_set() and not self.stream_buffers:
             self.connection.close_connection()
             await self._flush()

@@ -1,7 +1,7 @@
 """One connection's life: its time limits, its ends, its order; with the lane and without."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
@@ -188,6 +188,70 @@ async def test_connections_beyond_the_limit_are_turned_away(serve: Any, dial: An
         async with dial(service) as four:
             assert await four.usable()
         assert service.front.statistics().turned_away == 1
+
+
+async def test_a_flood_of_connections_is_turned_away(serve: Any, dial: Any) -> None:
+    """Far more connections than the limit are each told or closed, and the front recovers."""
+    count = 150
+    told: list[bytes] = []
+    async with serve(max_connections=2, linger_seconds=10.0) as service:
+        async with dial(service) as one, dial(service) as two:
+            assert await one.usable()
+            assert await two.usable()
+            async with AsyncExitStack() as stack:
+                flood = [await stack.enter_async_context(dial(service)) for _ in range(count)]
+
+                async def listen(client: Any) -> None:
+                    told.append(await client.leftover())
+
+                with trio.fail_after(5):
+                    async with trio.open_nursery() as nursery:
+                        for client in flood:
+                            nursery.start_soon(listen, client)
+                assert len(told) == count
+                assert all(not said or said.startswith(b"HTTP/1.1 503 ") for said in told)
+                assert 0 < sum(map(bool, told)) < count  # some are told, and a flood is not
+                assert await one.usable()
+            assert service.front.statistics().connections == 2
+            assert service.front.statistics().turned_away == count
+            with trio.fail_after(5):
+                said = b""
+                while not said:  # those that wait for the flood's ends have room again
+                    async with dial(service) as late:
+                        said = await late.leftover()
+            assert said.startswith(b"HTTP/1.1 503 ")
+        await _wait_for_none(service)
+        async with dial(service) as again:
+            assert await again.usable()
+
+
+@PATHS
+@pytest.mark.parametrize("cut", [10, -5], ids=["head", "body"])
+async def test_a_slow_client_is_counted_once(
+    serve: Any, dial: Any, make_request: Make, cut: int, *, express_lane: bool
+) -> None:
+    """A client that gets 408 and then does not leave is one that was too slow, not two."""
+    options = {"request_timeout_seconds": 0.1, "linger_seconds": 0.3}
+    async with serve(express_lane=express_lane, **options) as service:
+        async with dial(service) as client:
+            await client.send(make_request()[:cut])
+            assert (await client.reply()).status == 408
+            await _wait_for_none(service)
+        # A body that Quart waits for is the route's to time out, and counted with its requests.
+        by_route = cut < 0 and not express_lane
+        assert service.front.statistics().timed_out == (0 if by_route else 1)
+
+
+async def test_a_client_that_stays_after_its_last_answer_was_not_slow(
+    serve: Any, dial: Any, make_request: Make
+) -> None:
+    """Whoever is answered in time and only leaves the connection open is not counted as slow."""
+    async with serve(linger_seconds=0.1) as service:
+        async with dial(service) as client:
+            await client.send(make_request(more=[("Connection", "close")]))
+            assert (await client.reply()).status == 202
+            await _wait_for_none(service)
+        assert service.front.statistics().timed_out == 0
 
 
 @PATHS

@@ -211,3 +211,74 @@ async def test_chunk_extensions_hide_nothing(
             await client.send(make_request(hidden, changes=chunked) + HEALTH)
             assert (await client.reply()).status == 400
             assert await client.leftover() == b""
+
+
+def _bare(raw: bytes, *, which: str) -> bytes:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    if which == "all":
+        return b"\n".join(lines) + b"\n\n" + body
+    if which == "first":
+        return lines[0] + b"\n" + b"\r\n".join(lines[1:]) + b"\r\n\r\n" + body
+    if which == "last line":
+        return head + b"\n\r\n" + body
+    return head + b"\r\n\n" + body
+
+
+@pytest.mark.parametrize("pieces", [1, 5, 40])
+@pytest.mark.parametrize("which", ["all", "first", "last line", "empty line"])
+async def test_bare_line_feeds_are_answered_alike(
+    serve: Any, dial: Any, make_request: Make, make_batch: Make, which: str, pieces: int
+) -> None:
+    """Lines that end without CR get the same answer with and without the lane, and at once."""
+    statuses = []
+    for express_lane in (True, False):
+        seen = []
+        async with serve(express_lane=express_lane) as service:
+            for body in (make_batch(1), b"x\r\n\r\ny", b"x\n\ny"):
+                raw = _bare(make_request(body), which=which)
+                size = len(raw) // pieces + 1
+                async with dial(service) as client:
+                    with trio.fail_after(5):
+                        with suppress(trio.BrokenResourceError):
+                            await client.send(
+                                *(raw[i : i + size] for i in range(0, len(raw), size))
+                            )
+                        seen.append((await client.reply()).status)
+        statuses.append(seen)
+    assert statuses[0] == statuses[1]
+    assert 408 not in statuses[0]
+
+
+@PATHS
+@pytest.mark.parametrize("with_settings", [True, False], ids=["settings", "bare"])
+async def test_an_upgrade_to_http2_is_ignored(
+    serve: Any,
+    dial: Any,
+    make_request: Make,
+    make_batch: Make,
+    *,
+    express_lane: bool,
+    with_settings: bool,
+) -> None:
+    """`Upgrade: h2c` changes nothing: the answer is HTTP/1.1, as for any other request."""
+    more = [("Upgrade", "h2c"), ("Connection", "Upgrade")]
+    if with_settings:
+        more = [
+            ("Upgrade", "h2c"),
+            ("Connection", "Upgrade, HTTP2-Settings"),
+            ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
+        ]
+    fields = "".join(f"{name}: {value}\r\n" for name, value in more)
+    health = f"GET /v1/healthz HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode()
+    async with serve(express_lane=express_lane) as service:
+        for raw, method, status in (
+            (health, "GET", 200),
+            (make_request(make_batch(1), more=more), "POST", 202),
+        ):
+            async with dial(service) as client:
+                await client.send(raw)
+                reply = await client.reply(method)
+                assert (reply.status, reply.interim) == (status, ())
+                assert "upgrade" not in reply.headers
+                assert await client.usable()

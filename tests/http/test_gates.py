@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import Quota
+from penstock.engine.sidecar import MAX_SIDECAR_BYTES
 from penstock.engine.wire import MAX_MEMBER_BYTES, WireError, decode
 from penstock.http.exchange import Answer, Head
 from penstock.http.gates import (
@@ -76,8 +77,9 @@ def test_a_rate_comes_back_when_it_says() -> None:
         (Head(sidecar=b"{}"), b"{}"),
         (Head(b"meta=%7B%22a%22%3A1%7D"), b'{"a":1}'),
         (Head(b"meta={%22a%22:%22%C3%BC%22}"), '{"a":"ü"}'.encode()),
-        (Head(b"meta=+{}"), b"{}"),
-        (Head(sidecar=b' { "a" : [ 1 ] } '), b'{"a":[1]}'),
+        (Head(b"meta=+{}"), b" {}"),
+        (Head(sidecar=b' { "a" : [ 1 ] } '), b' { "a" : [ 1 ] } '),
+        (Head(sidecar=b'{"a":1e15,"a":1E0}'), b'{"a":1e15,"a":1E0}'),
         (Head(b"meta={}", sidecar=b"{}"), "sidecar_twice"),
         (Head(b"meta={}&meta={}"), "sidecar_twice"),
         (Head(sidecar=b'{"a":"' + b"x" * 2048), "sidecar_too_large"),
@@ -89,9 +91,16 @@ def test_a_rate_comes_back_when_it_says() -> None:
     ],
 )
 def test_the_sidecar_is_found_or_refused(head: Head, found: bytes | str | None) -> None:
-    """The sidecar comes from header or query, compact, or is refused with what is wrong."""
+    """The sidecar comes from header or query, as it was sent, or is refused with what is wrong."""
     read = read_sidecar(head)
     assert (read.code if isinstance(read, Answer) else read) == found
+
+
+def test_a_sidecar_never_grows() -> None:
+    """A sidecar that would be longer if it were written anew is kept at the length it came in."""
+    text = b'{"k":[' + b",".join([b"1e15"] * 408) + b"]}"
+    assert len(text) <= MAX_SIDECAR_BYTES < len(orjson.dumps(orjson.loads(text))) // 3
+    assert read_sidecar(Head(sidecar=text)) == text
 
 
 def test_a_refused_key_is_named() -> None:

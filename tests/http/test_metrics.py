@@ -66,6 +66,37 @@ async def test_open_metrics_are_spoken(serve: Any, dial: Any) -> None:
         assert list(open_metrics(reply.body.decode()))
 
 
+@pytest.mark.parametrize("express_lane", [True, False], ids=["lane", "quart"])
+async def test_an_odd_accept_is_answered(serve: Any, dial: Any, *, express_lane: bool) -> None:
+    """Whatever a scraper says that it accepts, it gets an exposition that says its own type."""
+    odd = (
+        "application/openmetrics-text; version=a.b.c",
+        "application/openmetrics-text; version=",
+        "application/openmetrics-text; version=1",
+        "application/openmetrics-text; version=1.0.0.0.0",
+        "application/openmetrics-text; version=-1.\xb2.0; escaping=x",
+        "application/openmetrics-text;version;=;;,,",
+        "text/plain; version=x.y",
+        "*/*;q=x",
+        "",
+        "\xff\xfe",
+        "application/openmetrics-text; version=" + "9." * 3000,
+        "a/b;" * 2000,
+        "," * 8000,
+    )
+    async with serve(express_lane=express_lane) as service, dial(service) as client:
+        for accept in odd:
+            ask = f"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n"
+            await client.send(ask.encode("latin1"))
+            reply = await client.reply("GET")
+            assert reply.status == 200, accept[:80]
+            kind = reply.headers["content-type"]
+            assert kind.startswith(("text/plain", "application/openmetrics-text"))
+            parse = open_metrics if "openmetrics" in kind else text_string_to_metric_families
+            assert list(parse(reply.body.decode()))
+        assert await client.usable()
+
+
 async def test_frames_are_conserved(
     serve: Any, dial: Any, make_request: Make, make_batch: Make
 ) -> None:

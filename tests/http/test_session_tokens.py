@@ -150,6 +150,66 @@ def test_the_cache_is_bounded_and_forgets_the_oldest() -> None:
     assert verifier.statistics().hits == 1
 
 
+def test_a_token_that_does_not_hold_pushes_nobody_out() -> None:
+    """Expired tokens and tokens from the future leave a full cache as it was."""
+    verifier = _verifier(entries=3)
+    kept = [_mint(expires=int(NOW) + 60 + n) for n in range(3)]
+    for token in kept:
+        verifier.verify(token, NOW)
+    for n in range(1, 6):
+        expired = _mint(issued=1, expires=int(NOW) - n)
+        future = _mint(issued=int(NOW) + 100 + n, expires=int(NOW) + 200)
+        assert _problem(expired, verifier=verifier) is Problem.TOKEN_EXPIRED
+        assert _problem(future, verifier=verifier) is Problem.TOKEN_NOT_YET_VALID
+    for token in kept:
+        verifier.verify(token, NOW)
+    statistics = verifier.statistics()
+    assert (statistics.entries, statistics.hits) == (3, 3)
+
+
+def test_spellings_of_the_scheme_share_one_entry() -> None:
+    """The cache knows a token by itself, whatever case and spacing the header has around it."""
+    verifier = _verifier()
+    token = _mint()[len(b"Bearer ") :]
+    for scheme in (b"Bearer ", b"bearer ", b"BEARER    ", b"bEARER \t"):
+        verifier.verify(scheme + token, NOW)
+        verifier.verify(scheme + token + b"  ", NOW)
+    statistics = verifier.statistics()
+    assert (statistics.entries, statistics.hits, statistics.misses) == (1, 7, 1)
+
+
+_UUID = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
+_ODD_UUIDS = {
+    "braces": "{" + _UUID + "}",
+    "urn": "urn:uuid:" + _UUID,
+    "no dashes": _UUID.replace("-", ""),
+    "dashes elsewhere": "0a1b2c3d4-e5f-4a6b-8c7d-9e0f1a2b3c4d",
+    "full-width": _UUID.replace("0", "\uff10"),
+    "Arabic digits": _UUID.replace("0", "\u0660"),
+    "plus": "+" + _UUID[1:],
+    "plus before": "+" + _UUID,
+    "space before": " " + _UUID,
+    "space behind": _UUID + " ",
+    "space inside": _UUID[:4] + " " + _UUID[5:],
+    "line feed": _UUID + "\n",
+    "underscore": _UUID[:4] + "_" + _UUID[5:],
+}
+
+
+@pytest.mark.parametrize("claim", ["exercise_session_id", "principal_id", "org_id"])
+@pytest.mark.parametrize("value", _ODD_UUIDS.values(), ids=_ODD_UUIDS.keys())
+def test_an_id_has_one_spelling(claim: str, value: str) -> None:
+    """An id in any of a UUID's other spellings is malformed, though correctly signed."""
+    assert _problem(_signed(CLAIMS | {claim: value})) is Problem.TOKEN_MALFORMED
+
+
+def test_an_id_has_no_case() -> None:
+    """An id in upper case is the same id, and is passed on in lower case."""
+    ids = {name: _UUID.upper() for name in ("exercise_session_id", "principal_id", "org_id")}
+    identity = _verifier().verify(_signed(CLAIMS | ids), NOW).identity
+    assert {identity.session_id, identity.principal_id, identity.org_id} == {_UUID}
+
+
 @given(st.integers(0, 400), st.integers(0, 7))
 @settings(max_examples=200, deadline=None)
 def test_no_changed_token_holds(place: int, bit: int) -> None:

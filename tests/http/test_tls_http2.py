@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ import httpx
 import pytest
 import trio
 import trustme
+from h2.settings import SettingCodes
+
+from penstock.commands.serve import leaves
+from penstock.errors import StartupError
 
 PATH = "/v1/pose/frames"
 
@@ -206,6 +211,128 @@ async def test_a_stream_that_is_reset_leaves_an_idle_connection(
         await client.send(speaker.data_to_send())
         await client.leftover()
         assert service.front.statistics().timed_out == 1
+
+
+async def test_answers_that_are_not_fetched_over_http2_end_the_connection(
+    serve: Any, dial: Any
+) -> None:
+    """A client that keeps its window shut is cut off at three times a request's limit."""
+    limit = 0.3
+    async with serve(request_timeout_seconds=limit) as service, dial(service) as client:
+        speaker = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        speaker.initiate_connection()
+        speaker.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        for stream in (1, 3, 5):
+            speaker.send_headers(stream, _ask("GET", "/metrics"), end_stream=True)
+        await client.send(speaker.data_to_send())
+        began = trio.current_time()
+        with trio.fail_after(3 * limit + 1.5):
+            await client.leftover()
+        assert trio.current_time() - began > 2 * limit
+        assert service.front.statistics().timed_out == 1
+
+
+async def test_one_shut_stream_among_many_ends_the_connection(serve: Any, dial: Any) -> None:
+    """One answer that is never fetched counts from its own request, whatever else is asked."""
+    limit = 0.3
+    async with serve(request_timeout_seconds=limit) as service, dial(service) as client:
+        speaker = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        speaker.initiate_connection()
+        speaker.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        speaker.send_headers(1, _ask("GET", "/metrics"), end_stream=True)
+        began = trio.current_time()
+        stream = 3
+        with trio.fail_after(3 * limit + 1.5), suppress(trio.BrokenResourceError):
+            while service.front.statistics().timed_out == 0:
+                speaker.send_headers(stream, _ask("GET", "/metrics"), end_stream=True)
+                await client.send(speaker.data_to_send())
+                speaker.reset_stream(stream)
+                await client.send(speaker.data_to_send())
+                stream += 2
+                await trio.sleep(0.05)
+            await client.leftover()
+        assert trio.current_time() - began > 2 * limit
+        assert service.front.statistics().timed_out == 1
+
+
+async def test_a_healthy_http2_connection_outlives_a_requests_limit(serve: Any, dial: Any) -> None:
+    """Requests that are each answered in time keep a connection for longer than one may take."""
+    async with serve(request_timeout_seconds=0.2) as service, dial(service) as client:
+        speaker = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        speaker.initiate_connection()
+        for number in range(8):
+            speaker.send_headers(1 + 2 * number, _ask("GET", "/v1/healthz"), end_stream=True)
+            await client.send(speaker.data_to_send())
+            headers, _ = await _h2_answer(speaker, client.stream)
+            assert headers[b":status"] == b"200"
+            await trio.sleep(0.15)
+        assert service.front.statistics().timed_out == 0
+        assert service.front.statistics().accepted == 1
+
+
+async def test_answered_http2_requests_leave_nothing_behind(serve: Any, dial: Any) -> None:
+    """A long-lived HTTP/2 connection holds no more after a hundred answers than after one."""
+    async with serve() as service, dial(service) as client:
+        speaker = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        speaker.initiate_connection()
+        for number in range(100):
+            speaker.send_headers(1 + 2 * number, _ask("GET", "/v1/healthz"), end_stream=True)
+            await client.send(speaker.data_to_send())
+            await _h2_answer(speaker, client.stream)
+        (connection,) = service.front.connections
+        protocol = connection.protocol.protocol
+        held = {name: len(v) for name, v in vars(protocol).items() if isinstance(v, dict)}
+        assert held
+        assert all(count <= 2 for count in held.values()), held
+
+
+async def test_an_http2_connection_that_is_never_idle_is_healthy(
+    serve: Any, dial: Any, make_token: Callable[..., str], make_batch: Callable[..., bytes]
+) -> None:
+    """Requests that overlap without a pause, each in time, are neither cut off nor counted late."""
+    limit = 0.4
+    body = make_batch(1)
+    async with serve(request_timeout_seconds=limit) as service, dial(service) as client:
+        speaker = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        speaker.initiate_connection()
+        fields = [(name.lower(), value) for name, value in _fields(make_token).items()]
+        speaker.send_headers(1, _ask("POST", PATH) + fields)
+        await client.send(speaker.data_to_send())
+        began, stream = trio.current_time(), 1
+        while trio.current_time() - began < 3 * limit + 0.7:
+            speaker.send_headers(stream + 2, _ask("POST", PATH) + fields)
+            await client.send(speaker.data_to_send())
+            await trio.sleep(0.1)
+            speaker.send_data(stream, body, end_stream=True)
+            await client.send(speaker.data_to_send())
+            headers, _ = await _h2_answer(speaker, client.stream)
+            assert headers[b":status"] == b"202"
+            stream += 2
+        assert service.front.statistics().timed_out == 0
+        assert service.front.statistics().accepted == 1
+
+
+def _ask(method: str, path: str) -> list[tuple[str, str]]:
+    return [(":method", method), (":path", path), (":scheme", "http"), (":authority", "x")]
+
+
+@pytest.mark.parametrize("wrong", ["tls_cert", "tls_key", "both"])
+async def test_tls_files_that_are_no_pem_are_named(
+    serve: Any, tls: dict[str, Path], wrong: str
+) -> None:
+    """The start is refused with the names of both settings when their files are no certificate."""
+    for name, path in tls.items():
+        if wrong in {name, "both"}:
+            path.write_text("no PEM\n")
+    with pytest.raises((StartupError, ExceptionGroup)) as raised:
+        async with serve(**tls):
+            pass
+    (refused,) = leaves(raised.value)
+    assert isinstance(refused, StartupError)
+    (line,) = refused.lines
+    assert "tls_cert" in line
+    assert "tls_key" in line
+    assert str(tls["tls_cert"]) in line
 
 
 async def test_an_http2_connection_ends_with_its_last_answer_at_shutdown(
