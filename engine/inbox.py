@@ -70,10 +70,14 @@ class Inbox:
 
     def take_nowait(self, max_batches: int) -> list[Arrival]:
         """Take out the oldest batches."""
-        count = min(max_batches, self.held_batches)
-        taken = [self._receive.receive_nowait() for _ in range(count)]
-        size = sum(arrival.batch.held_bytes for arrival in taken)
-        self.held_batches -= count
+        receive_nowait = self._receive.receive_nowait
+        taken: list[Arrival] = []
+        size = 0
+        for _ in range(min(max_batches, self.held_batches)):
+            arrival = receive_nowait()
+            size += arrival.batch.held_bytes
+            taken.append(arrival)
+        self.held_batches -= len(taken)
         self.held_bytes -= size
         self._level.give(size)
         return taken

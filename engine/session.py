@@ -306,14 +306,15 @@ class SessionActor:
             self._pace()
             return
         before = self.checkpoint()
+        held_bytes = self._inbox.held_bytes
         arrivals = self._inbox.take_nowait(MAX_CHUNK_BATCHES)
         self._unsaved = 0
-        self._chunk = _Chunk(before, arrivals, sum(a.batch.held_bytes for a in arrivals))
-        spooled = tuple(
+        self._chunk = _Chunk(before, arrivals, held_bytes - self._inbox.held_bytes)
+        spooled = [
             SpooledBatch(a.batch.member, a.batch.frame_count, a.received_unix_ms, a.sidecar)
             for a in arrivals
-        )
-        self._plant.writer.submit_nowait(SpoolChunk(before, spooled), self._chunk_written)
+        ]
+        self._plant.writer.submit_nowait(SpoolChunk(before, tuple(spooled)), self._chunk_written)
 
     def _chunk_written(self, shed: Reason | None) -> None:
         # Runs in the writer's task.

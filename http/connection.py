@@ -10,24 +10,11 @@ protocol stands between requests. TLS connections belong to Hypercorn alone.
 The lane reads and writes the socket's file descriptor directly: one wake-up (see `poller`), one
 read and one write a request, and no timer. Time limits are one number, `deadline`, which the
 front's sweeper compares with its clock a few times a second; that clock is fine enough to set them
-by, too.
-
-=========  ==========================================  ================================
-phase      what happens                                at the deadline
-=========  ==========================================  ================================
-IDLE       waiting for a request's first byte          closed
-RECEIVING  a request's head or body is incomplete      408, closed
-WORKING    an answer is being made or sent             closed; three times what a request may take,
-                                                       since its body and sending have limits, too
-CLOSING    answered; the rest of the input is thrown   closed
-           away, so that the answer is not lost to a
-           reset
-=========  ==========================================  ================================
+by, too. The phases are those of `phases`.
 """
 
 import logging
 import os
-from enum import Enum
 from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
@@ -43,6 +30,7 @@ from penstock.http.cold import ColdProtocol
 from penstock.http.exchange import Answer
 from penstock.http.express import Express, Hot, Step
 from penstock.http.http2 import StreamsProtocol
+from penstock.http.phases import BUSY, Phase
 from penstock.http.pose import PATH
 from penstock.http.problems import Problem, problem_answer
 from penstock.http.protocols import Protocols
@@ -54,18 +42,6 @@ logger = logging.getLogger(__name__)
 
 _READ_BYTES = 16_384  # a usual batch with its head; the buffer is allocated for each read
 _FAREWELL_SECONDS = 1.0  # for a last answer to a client that may not read any more
-
-
-class Phase(Enum):
-    """What the connection is doing."""
-
-    IDLE = "idle"
-    RECEIVING = "receiving"
-    WORKING = "working"
-    CLOSING = "closing"
-
-
-_BUSY = frozenset({Phase.RECEIVING, Phase.WORKING})
 
 
 class Connection(TCPServer):
@@ -215,7 +191,7 @@ class Connection(TCPServer):
         # HTTP/2's preface, and streams that the client resets, leave no request behind; Hypercorn
         # tells of neither.
         protocol = hypercorn.protocol
-        if isinstance(protocol, StreamsProtocol) and protocol.idle and self.phase in _BUSY:
+        if isinstance(protocol, StreamsProtocol) and protocol.idle and self.phase in BUSY:
             self._enter(Phase.IDLE)
 
     async def _receive(self) -> bytes:

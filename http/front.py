@@ -19,10 +19,11 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, LifespanState
 from hypercorn.utils import repr_socket_addr
 
-from penstock.http.connection import Connection, Phase
+from penstock.http.connection import Connection
 from penstock.http.edge import Edge
 from penstock.http.express import HeadLimits
 from penstock.http.meters import RequestMeter
+from penstock.http.phases import Phase
 from penstock.http.poller import make_poller
 from penstock.http.pose import PoseFrames
 from penstock.http.problems import Problem, problem_answer

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from penstock.http.connection import Phase
+from penstock.http.phases import Phase
 
 PATHS = pytest.mark.parametrize("express_lane", [True, False], ids=["lane", "quart"])
 HEALTH = b"GET /v1/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
