@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from penstock.engine.motion.reach import NO_REACH, Reach
 from penstock.engine.outcomes import Tally
 from penstock.engine.timeline import Timeline
 
@@ -31,6 +32,7 @@ class Checkpoint:
     accepted_frames: int
     timeline: Timeline
     tally: Tally
+    reach: Reach = NO_REACH
 
     def plain(self) -> dict[str, Any]:
         """Give JSON-ready values."""
@@ -41,6 +43,7 @@ class Checkpoint:
             "accepted_frames": self.accepted_frames,
             "timeline": asdict(self.timeline),
             "tally": self.tally.plain(),
+            "reach": self.reach.plain(),
         }
 
     @classmethod
@@ -54,4 +57,5 @@ class Checkpoint:
             plain["accepted_frames"],
             Timeline(**plain["timeline"]),
             Tally.from_plain(plain["tally"]),
+            Reach.from_plain(plain["reach"]),
         )

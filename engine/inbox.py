@@ -10,6 +10,7 @@ from typing import NamedTuple
 import trio
 
 from penstock.engine.level import Level
+from penstock.engine.sidecar import NO_META, BatchMeta
 from penstock.engine.wire import FrameBatch
 
 
@@ -19,6 +20,17 @@ class Arrival(NamedTuple):
     batch: FrameBatch
     received_unix_ms: int
     sidecar: bytes | None = None
+    meta: BatchMeta = NO_META
+
+    @property
+    def frame_count(self) -> int:
+        """Give the number of frames."""
+        return self.batch.frame_count
+
+    @property
+    def member(self) -> bytes:
+        """Give the gzip member as it came."""
+        return self.batch.member
 
 
 class InboxFullError(Exception):

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from penstock.engine.checkpoint import Checkpoint
+from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Reason
-from penstock.engine.wire import FrameBatch
 
 
 class Clock(Protocol):
@@ -65,16 +65,6 @@ MAX_CHUNK_BATCHES = 15
 
 
 @dataclass(slots=True, frozen=True, eq=False)
-class SpooledBatch:
-    """One batch on its way to the spool file. `sidecar` is the client's JSON, or None."""
-
-    member: bytes
-    frame_count: int
-    received_unix_ms: int
-    sidecar: bytes | None
-
-
-@dataclass(slots=True, frozen=True, eq=False)
 class SpoolChunk:
     """What one append adds to one session's file: the state before it, then the batches.
 
@@ -82,7 +72,7 @@ class SpoolChunk:
     """
 
     before: Checkpoint
-    batches: tuple[SpooledBatch, ...]
+    batches: tuple[Arrival, ...]
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -93,7 +83,7 @@ class Recovered:
     """
 
     before: Checkpoint
-    batches: tuple[FrameBatch, ...]
+    batches: tuple[Arrival, ...]
     torn_frames: int
 
 

@@ -8,8 +8,8 @@ Theory of operation
 
 The front calls `offer_nowait`; it accepts or refuses at once and never waits. When the pacer says
 so (or early, when the inbox holds a flush's worth of bytes) what waits becomes one chunk for the
-writer; when that is on disk it is folded into the state. At most one chunk is with the writer, so a
-checkpoint taken when a chunk begins is exactly the state before it.
+writer; when that is on disk it goes through the turbine and is folded into the state. At most one
+chunk is with the writer, so a checkpoint taken when a chunk begins is exactly the state before it.
 
 None of these steps waits for anything, so none of them needs a switch to the actor's task: at ten
 thousand sessions that would cost more than the steps. The task stands behind them: whatever fails
@@ -37,12 +37,14 @@ from typing import NamedTuple
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.inbox import Arrival, Inbox, InboxFullError
 from penstock.engine.level import Level
+from penstock.engine.motion.reach import NO_REACH, Degrees
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
-from penstock.engine.ports import MAX_CHUNK_BATCHES, Clock, Recovered, SpoolChunk, SpooledBatch
+from penstock.engine.ports import MAX_CHUNK_BATCHES, Clock, Recovered, SpoolChunk
 from penstock.engine.timeline import Timeline
+from penstock.engine.turbine import Turbine, reaches
 from penstock.engine.wakeup import WakeUp
-from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME, FrameBatch
+from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME
 from penstock.engine.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class Plant:
     inboxes: Level
     pacer: Pacer
     writer: Writer
+    turbine: Turbine
     clock: Clock
     limits: SessionLimits
 
@@ -150,6 +153,7 @@ class SessionActor:
         "accepted_frames",
         "identity",
         "last_offer",
+        "reach",
         "tally",
         "timeline",
     )
@@ -170,6 +174,7 @@ class SessionActor:
         # Copies: the writer's thread may still have to write this very checkpoint.
         self.tally = state.tally.settled()
         self.timeline = state.timeline.copy()
+        self.reach = state.reach
         self.last_offer = plant.clock.monotonic()
 
     # What the front calls; nothing here waits.
@@ -257,6 +262,7 @@ class SessionActor:
             self.accepted_frames - self.tally.pending,
             self.timeline.copy(),
             self.tally.settled(),
+            self.reach,
         )
 
     def abandon(self, reason: Reason) -> Checkpoint:
@@ -310,19 +316,25 @@ class SessionActor:
         arrivals = self._inbox.take_nowait(MAX_CHUNK_BATCHES)
         self._unsaved = 0
         self._chunk = _Chunk(before, arrivals, held_bytes - self._inbox.held_bytes)
-        spooled = [
-            SpooledBatch(a.batch.member, a.batch.frame_count, a.received_unix_ms, a.sidecar)
-            for a in arrivals
-        ]
-        self._plant.writer.submit_nowait(SpoolChunk(before, tuple(spooled)), self._chunk_written)
+        self._plant.writer.submit_nowait(SpoolChunk(before, tuple(arrivals)), self._chunk_written)
 
     def _chunk_written(self, shed: Reason | None) -> None:
         # Runs in the writer's task.
         chunk = self._chunk
         if chunk is None:  # abandoned meanwhile
             return
+        if shed is None and chunk.arrivals:
+            self._plant.turbine.feed_nowait(chunk.arrivals, self._chunk_measured)
+        else:
+            self._end_chunk(chunk, shed, NO_REACH.degrees)
+
+    def _chunk_measured(self, degrees: Degrees) -> None:
+        if self._chunk is not None:
+            self._end_chunk(self._chunk, None, degrees)
+
+    def _end_chunk(self, chunk: _Chunk, shed: Reason | None, degrees: Degrees) -> None:
         try:
-            self._finish_chunk(chunk, shed)
+            self._settle_chunk(chunk, shed, degrees)
         except Exception as error:  # noqa: BLE001 - raised again by `run`, in the actor's own task
             self._fail(error)
             return
@@ -333,11 +345,12 @@ class SessionActor:
         elif self._inbox.held_batches:
             self._pace()
 
-    def _finish_chunk(self, chunk: _Chunk, shed: Reason | None) -> None:
+    def _settle_chunk(self, chunk: _Chunk, shed: Reason | None, degrees: Degrees) -> None:
         ledger = self._plant.ledger
         if shed is None:
             # All folded before any is counted: a chunk that fails has failed as a whole.
-            used, repeated = _fold(self.timeline, [arrival.batch for arrival in chunk.arrivals])
+            used, repeated = _fold(self.timeline, chunk.arrivals)
+            self.reach = self.reach.widened(degrees)
             ledger.settle(self.tally, Reason.USED, used)
             ledger.settle(self.tally, Reason.REPEATED, repeated)
         else:
@@ -348,10 +361,10 @@ class SessionActor:
         self._plant.memory.give(chunk.held_bytes)
 
 
-def _fold(timeline: Timeline, batches: Sequence[FrameBatch]) -> tuple[int, int]:
+def _fold(timeline: Timeline, arrivals: Sequence[Arrival]) -> tuple[int, int]:
     used = repeated = 0
-    for batch in batches:
-        fresh, again = timeline.fold(batch.timestamps_ms)
+    for arrival in arrivals:
+        fresh, again = timeline.fold(arrival.batch.timestamps_ms)
         used += fresh
         repeated += again
     return used, repeated
@@ -368,11 +381,14 @@ def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpo
     timeline = before.timeline.copy()
     ledger = FrameLedger()
     tally = before.tally
-    frames = sum(batch.frame_count for batch in recovered.batches)
+    reach = before.reach
+    frames = sum(arrival.batch.frame_count for arrival in recovered.batches)
     ledger.admit(tally, frames + recovered.torn_frames)
     ledger.settle(tally, Reason.TORN_SPOOL, recovered.torn_frames)
     try:
         used, repeated = _fold(timeline, recovered.batches)
+        if recovered.batches:
+            reach = reach.widened(reaches([recovered.batches])[0])
         ledger.settle(tally, Reason.USED, used)
         ledger.settle(tally, Reason.REPEATED, repeated)
     except Exception as error:  # noqa: BLE001 - what crashed the actor before must not crash every restart
@@ -384,4 +400,5 @@ def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpo
         accepted_frames=before.accepted_frames + frames,
         timeline=timeline,
         tally=tally,
+        reach=reach,
     )

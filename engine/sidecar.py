@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+import orjson
+
 MAX_SIDECAR_BYTES = 2048
 MAX_EXERCISE_CHARACTERS = 64
+# What a webcam gives when nobody asks for more: 640 by 480.
+ASSUMED_ASPECT = 4 / 3
 
 _RESOLUTION = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
@@ -51,6 +55,25 @@ class BatchMeta:
             Coordinates.IMAGE if coords is None else Coordinates(coords),
             _exercise(plain),
         )
+
+    @classmethod
+    def read(cls, sidecar: bytes) -> "BatchMeta":
+        """Read a sidecar that was stored; one that is not sound says nothing."""
+        try:
+            return cls.from_plain(orjson.loads(sidecar))
+        except (orjson.JSONDecodeError, AttributeError, SidecarError):
+            return cls()
+
+    @property
+    def aspect(self) -> float:
+        """Give the picture's width over its height."""
+        if self.camera_resolution is None:
+            return ASSUMED_ASPECT
+        width, height = self.camera_resolution
+        return width / height
+
+
+NO_META = BatchMeta()
 
 
 def _number(plain: Mapping[str, Any], key: str, highest: float) -> float | None:

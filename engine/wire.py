@@ -89,6 +89,11 @@ class FrameBatch(NamedTuple):
         ).reshape(self.frame_count, LANDMARKS, LANDMARK_VALUES)
 
     @property
+    def landmark_block(self) -> bytes:
+        """Give the bytes of `landmarks`, to be joined with those of other batches."""
+        return self.payload[HEADER.size : HEADER.size + self.landmark_bytes]
+
+    @property
     def landmark_bytes(self) -> int:
         """Give the number of landmark bytes, the unit of `buffer_position_bytes`."""
         return self.frame_count * LANDMARK_BYTES_PER_FRAME

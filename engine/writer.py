@@ -50,7 +50,7 @@ class WriterStatistics:
 
 
 class Writer:
-    """A bounded queue and its one consumer."""
+    """A bounded queue and its one consumer; `group_settled` is called behind a group's answers."""
 
     def __init__(
         self,
@@ -58,11 +58,13 @@ class Writer:
         clock: Clock,
         *,
         max_queued_chunks: int,
+        group_settled: Callable[[], None] = lambda: None,
         run_blocking: Callable[..., Awaitable[Any]] = trio.to_thread.run_sync,
     ) -> None:
         self._spool = spool
         self._clock = clock
         self._max_queued = max_queued_chunks
+        self._group_settled = group_settled
         self._run_blocking = run_blocking
         self._queue: deque[tuple[SpoolChunk, Settled, float]] = deque()
         self._work = trio.Event()
@@ -146,3 +148,4 @@ class Writer:
         for (_, settled, _), reason in zip(group, results, strict=True):
             self._failed += reason is not None
             settled(reason)
+        self._group_settled()

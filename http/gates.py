@@ -101,8 +101,8 @@ def refuse_type(content_type: bytes) -> Answer | None:
     )
 
 
-def read_sidecar(head: Head) -> bytes | Answer | None:
-    """Find and check the sidecar: its JSON, or None when there is none, or the refusal."""
+def read_sidecar(head: Head) -> tuple[bytes, BatchMeta] | Answer | None:
+    """Find and check the sidecar: as it came and as read, None without one, or the refusal."""
     text = head.sidecar
     if head.query:
         values = parse_qs(
@@ -128,7 +128,7 @@ def read_sidecar(head: Head) -> bytes | Answer | None:
     if not isinstance(plain, dict):
         return problem_answer(Problem.SIDECAR_MALFORMED, "the sidecar is not a JSON object")
     try:
-        BatchMeta.from_plain(plain)
+        meta = BatchMeta.from_plain(plain)
     except SidecarError as error:
         return problem_answer(Problem.SIDECAR_MALFORMED, str(error), field=error.key)
     try:
@@ -137,7 +137,7 @@ def read_sidecar(head: Head) -> bytes | Answer | None:
         return problem_answer(Problem.SIDECAR_MALFORMED, "the sidecar is nested too deeply")
     # As it came: written anew it could be longer (1e15 is 1000000000000000.0), and its length is
     # what the spool's records count on.
-    return text
+    return text, meta
 
 
 def refuse_wire(error: WireError) -> Answer:

@@ -76,7 +76,8 @@ class PoseFrames:
             self.sessions.refuse(who, Reason.MALFORMED, error.frames)
             return refuse_wire(error)
         received = int(self.clock.unix() * 1000)
-        outcome = await self.sessions.offer(who, Arrival(batch, received, sidecar))
+        arrival = Arrival(batch, received, *sidecar) if sidecar else Arrival(batch, received)
+        outcome = await self.sessions.offer(who, arrival)
         if isinstance(outcome, Admitted):
             return Answer(
                 202,

@@ -31,8 +31,10 @@ from zlib import crc32
 import orjson
 
 from penstock.engine.checkpoint import CHECKPOINT_VERSION, Checkpoint
+from penstock.engine.inbox import Arrival
 from penstock.engine.ports import SpoolChunk
-from penstock.engine.wire import MAX_MEMBER_BYTES, FrameBatch, WireError, decode
+from penstock.engine.sidecar import NO_META, BatchMeta
+from penstock.engine.wire import MAX_MEMBER_BYTES, WireError, decode
 
 # RFC 1952: XLEN is an unsigned 16-bit integer, and the subfield's own id and length take four.
 MAX_HEADER_DATA = 65_535 - 4
@@ -154,20 +156,23 @@ def chunk_header(chunk: SpoolChunk) -> bytes:
             "longest_gap_ms": timeline.longest_gap_ms,
         },
         "tally": before.tally.plain(),
+        "reach": before.reach.degrees,
     }
     batches: list[tuple[int, int, int, orjson.Fragment | str | None]] = []
-    for batch in chunk.batches:
+    for batch, received_unix_ms, raw, _ in chunk.batches:
         length = len(batch.member)
         if not 0 < length <= MAX_MEMBER_BYTES:
             raise ValueError(f"a member of {length} bytes; a batch has 1 to {MAX_MEMBER_BYTES}")
-        sidecar = None if batch.sidecar is None else _embedded(batch.sidecar)
-        batches.append((batch.frame_count, length, batch.received_unix_ms, sidecar))
-    return _header(orjson.dumps({"before": plain, "batches": batches}))
+        sidecar = None if raw is None else _embedded(raw)
+        batches.append((batch.frame_count, length, received_unix_ms, sidecar))
+    return _header(
+        orjson.dumps({"before": plain, "batches": batches}, option=orjson.OPT_SERIALIZE_NUMPY)
+    )
 
 
 def encode_chunk(chunk: SpoolChunk) -> list[bytes]:
     """Give the buffers of a chunk in the order of the file; ValueError as `chunk_header` does."""
-    return [chunk_header(chunk), *[batch.member for batch in chunk.batches]]
+    return [chunk_header(chunk), *[arrival.batch.member for arrival in chunk.batches]]
 
 
 def shortened_header(span: ChunkSpan, keep: int) -> bytes:
@@ -239,9 +244,9 @@ def walk(window: Window) -> Iterator[ChunkSpan]:
         offset = end
 
 
-def whole_batches(window: Window, span: ChunkSpan) -> tuple[FrameBatch, ...]:
+def whole_batches(window: Window, span: ChunkSpan) -> tuple[Arrival, ...]:
     """Decode a chunk's members up to the first that is torn or not what the header announced."""
-    batches: list[FrameBatch] = []
+    batches: list[Arrival] = []
     at = span.body_offset
     for entry in span.header.entries[: span.whole]:
         try:
@@ -250,7 +255,8 @@ def whole_batches(window: Window, span: ChunkSpan) -> tuple[FrameBatch, ...]:
             break
         if batch.frame_count != entry.frame_count:
             break
-        batches.append(batch)
+        meta = NO_META if entry.sidecar is None else BatchMeta.read(entry.sidecar)
+        batches.append(Arrival(batch, entry.received_unix_ms, entry.sidecar, meta))
         at += entry.member_length
     return tuple(batches)
 

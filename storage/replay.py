@@ -20,13 +20,16 @@ from typing import Any
 import orjson
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.inbox import Arrival
+from penstock.engine.motion.reach import NO_REACH, Reach
+from penstock.engine.sidecar import NO_META, BatchMeta
 from penstock.engine.timeline import GAP_MS, Timeline
+from penstock.engine.turbine import reaches
 from penstock.engine.wire import (
     GZIP_MAGIC,
     LANDMARKS,
     MAX_INFLATED_BYTES,
     MAX_MEMBER_BYTES,
-    FrameBatch,
     WireError,
     WireFault,
     decode,
@@ -93,7 +96,10 @@ class SidecarSummary:
 
 @dataclass(slots=True, frozen=True)
 class ReplayReport:
-    """What `read_replay` found. Lists end after `MAX_LISTED`; the counts do not."""
+    """What `read_replay` found. Lists end after `MAX_LISTED`; the counts do not.
+
+    `reach_degrees` holds the least and the greatest angle of each joint that was seen.
+    """
 
     identity: SessionIdentity | None
     chunks: int
@@ -112,6 +118,7 @@ class ReplayReport:
     file_bytes: int
     inflated_bytes: int
     untracked_share: float | None
+    reach_degrees: Mapping[str, tuple[float, float]]
     checkpoint: CheckpointSummary | None
     sidecars: SidecarSummary
     damage: tuple[Damage, ...]
@@ -156,6 +163,7 @@ class _Reading:
     landmark_bytes: int = 0
     inflated_bytes: int = 0
     untracked: int = 0
+    reach: Reach = NO_REACH
     sidecars: int = 0
     values: dict[str, Counter[str]] = field(
         default_factory=lambda: {key: Counter() for key in SIDECAR_KEYS}
@@ -201,6 +209,7 @@ class _Reading:
             file_bytes=self.window.size,
             inflated_bytes=self.inflated_bytes,
             untracked_share=self.untracked / (frames * LANDMARKS) if frames else None,
+            reach_degrees=self.reach.by_joint(),
             checkpoint=self._checkpoint_summary(),
             sidecars=SidecarSummary(
                 self.sidecars, {key: dict(seen) for key, seen in self.values.items() if seen}
@@ -252,7 +261,8 @@ class _Reading:
             self._note(
                 offset, f"{batch.frame_count} frames where {entry.frame_count} were announced"
             )
-        self._fold(batch)
+        meta = NO_META if entry.sidecar is None else BatchMeta.read(entry.sidecar)
+        self._fold(Arrival(batch, entry.received_unix_ms, entry.sidecar, meta))
         if entry.sidecar is not None:
             self._sidecar(entry.sidecar)
 
@@ -274,7 +284,7 @@ class _Reading:
                 self._note(offset, f"neither a header member nor a batch: {fault.detail}")
             return resumed
         try:
-            self._fold(decode(member))
+            self._fold(Arrival(decode(member), 0))
         except WireError as fault:
             self._note(offset, f"a gzip member that is no batch: {fault.detail}")
         return offset + len(member)
@@ -305,8 +315,10 @@ class _Reading:
                 return False
         return True
 
-    def _fold(self, batch: FrameBatch) -> None:
+    def _fold(self, arrival: Arrival) -> None:
+        batch = arrival.batch
         self.batches += 1
+        self.reach = self.reach.widened(reaches([[arrival]])[0])
         self.landmark_bytes += batch.landmark_bytes
         self.inflated_bytes += len(batch.payload)
         self.untracked += int(untracked(batch.landmarks).sum())

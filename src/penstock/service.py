@@ -30,6 +30,7 @@ from penstock.engine.pacer import Pacer
 from penstock.engine.ports import Clock
 from penstock.engine.session import Plant, SessionLimits
 from penstock.engine.sessions import Sessions, SessionsLimits, open_sessions
+from penstock.engine.turbine import Turbine
 from penstock.engine.writer import Writer
 from penstock.errors import StartupError
 from penstock.http.app import AppLimits, Parts, create_app
@@ -126,13 +127,20 @@ async def _open_engine(
     settings: Settings, grants: Grants, spool: SpoolFolder, clock: Clock
 ) -> AsyncIterator[Service]:
     ledger = FrameLedger()
-    writer = Writer(spool, clock, max_queued_chunks=settings.spool_queue_chunks)
+    turbine = Turbine()
+    writer = Writer(
+        spool,
+        clock,
+        max_queued_chunks=settings.spool_queue_chunks,
+        group_settled=turbine.turn_nowait,
+    )
     plant = Plant(
         ledger,
         Level(settings.frame_memory_bytes),
         Level(),
         Pacer(clock, settings.spool_flush_seconds),
         writer,
+        turbine,
         clock,
         SessionLimits(settings.inbox_batches, settings.inbox_bytes, settings.spool_flush_bytes),
     )

@@ -30,6 +30,7 @@ from penstock.engine.ports import (
 )
 from penstock.engine.session import Plant, SessionLimits, SessionState
 from penstock.engine.sessions import Sessions, SessionsLimits, open_sessions
+from penstock.engine.turbine import Turbine
 from penstock.engine.writer import Writer
 
 FLUSH_SECONDS = 1.0
@@ -113,7 +114,11 @@ class FakeSpool:
             return None
         self._known.add(session_id)
         last = self.files[session_id][-1]
-        batches = tuple(wire.decode(batch.member) for batch in last.batches)
+        # Decoded again, and sidecars read again, as from bytes.
+        batches = tuple(
+            Arrival(wire.decode(arrival.batch.member), arrival.received_unix_ms, arrival.sidecar)
+            for arrival in last.batches
+        )
         # Its own state, as if it had been read from bytes.
         before = Checkpoint.from_plain(last.before.plain())
         return Recovered(before, batches, self.torn_frames)
@@ -136,7 +141,7 @@ class FakeSpool:
     def frames(self, session_id: str) -> int:
         """Count the frames on disk."""
         chunks = self.files.get(session_id, [])
-        return sum(batch.frame_count for chunk in chunks for batch in chunk.batches)
+        return sum(arrival.batch.frame_count for chunk in chunks for arrival in chunk.batches)
 
 
 class RecordingLedger(FrameLedger):
@@ -233,7 +238,14 @@ async def _open_world(
 ) -> AsyncIterator[World]:
     spool = spool or FakeSpool()
     clock = TrioClock()
-    writer = Writer(spool, clock, max_queued_chunks=queue, run_blocking=spool.run_blocking)
+    turbine = Turbine()
+    writer = Writer(
+        spool,
+        clock,
+        max_queued_chunks=queue,
+        group_settled=turbine.turn_nowait,
+        run_blocking=spool.run_blocking,
+    )
     ledger = RecordingLedger()
     plant = Plant(
         ledger,
@@ -241,6 +253,7 @@ async def _open_world(
         Level(),
         Pacer(clock, FLUSH_SECONDS),
         writer,
+        turbine,
         clock,
         SessionLimits(inbox_batches, inbox_bytes, flush_bytes),
     )

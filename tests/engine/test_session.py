@@ -317,7 +317,7 @@ def test_recovery_is_the_fold_of_the_last_chunk(
 ) -> None:
     """The state before a chunk and its whole batches give the state after; torn frames are lost."""
     before = _before(make_identity)
-    batches = (make_arrival(3, 0).batch, make_arrival(2, 200).batch)
+    batches = (make_arrival(3, 0), make_arrival(2, 200))
     state = fold_recovered(Recovered(before, batches, torn_frames=4), lambda _: None)
     assert state.accepted_frames == 5
     assert state.tally.plain() == {"torn_spool": 4, "used": 4, "repeated": 1}
@@ -330,7 +330,7 @@ def test_a_chunk_that_cannot_be_folded_does_not_crash_every_restart(
 ) -> None:
     """Its frames are lost under the actor's reason, somebody is told, and the session goes on."""
     told: list[str] = []
-    batches = (make_arrival(3, 0).batch, make_arrival(2, 300, poisoned=True).batch)
+    batches = (make_arrival(3, 0), make_arrival(2, 300, poisoned=True))
     state = fold_recovered(Recovered(_before(make_identity), batches, torn_frames=0), told.append)
     assert state.tally.conserved
     assert (state.tally.seen, state.tally.pending, state.accepted_frames) == (5, 0, 5)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import Quota
-from penstock.engine.sidecar import MAX_SIDECAR_BYTES
+from penstock.engine.sidecar import MAX_SIDECAR_BYTES, NO_META, BatchMeta, Coordinates
 from penstock.engine.wire import MAX_MEMBER_BYTES, WireError, decode
 from penstock.http.exchange import Answer, Head
 from penstock.http.gates import (
@@ -93,14 +93,24 @@ def test_a_rate_comes_back_when_it_says() -> None:
 def test_the_sidecar_is_found_or_refused(head: Head, found: bytes | str | None) -> None:
     """The sidecar comes from header or query, as it was sent, or is refused with what is wrong."""
     read = read_sidecar(head)
-    assert (read.code if isinstance(read, Answer) else read) == found
+    if isinstance(read, Answer):
+        assert read.code == found
+    else:
+        assert (read and read[0]) == found
 
 
 def test_a_sidecar_never_grows() -> None:
     """A sidecar that would be longer if it were written anew is kept at the length it came in."""
     text = b'{"k":[' + b",".join([b"1e15"] * 408) + b"]}"
     assert len(text) <= MAX_SIDECAR_BYTES < len(orjson.dumps(orjson.loads(text))) // 3
-    assert read_sidecar(Head(sidecar=text)) == text
+    assert read_sidecar(Head(sidecar=text)) == (text, NO_META)
+
+
+def test_what_a_sidecar_says_is_read_with_it() -> None:
+    """The known keys of a sidecar come typed beside its text."""
+    text = b'{"camera_resolution":"640x480","coords":"world","exercise":"squat"}'
+    meta = BatchMeta(camera_resolution=(640, 480), coords=Coordinates.WORLD, exercise="squat")
+    assert read_sidecar(Head(sidecar=text)) == (text, meta)
 
 
 def test_a_refused_key_is_named() -> None:
@@ -116,7 +126,7 @@ def test_any_sidecar_is_json_or_refused(query: bytes, sidecar: bytes) -> None:
     """Whatever comes as query and header gives JSON that can be stored, nothing, or a refusal."""
     for head in (Head(query), Head(sidecar=sidecar), Head(b"meta=" + query, sidecar=sidecar)):
         read = read_sidecar(head)
-        assert read is None or isinstance(read, Answer) or isinstance(orjson.loads(read), dict)
+        assert read is None or isinstance(read, Answer) or isinstance(orjson.loads(read[0]), dict)
 
 
 @given(st.binary(max_size=200))

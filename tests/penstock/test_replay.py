@@ -37,6 +37,23 @@ def test_a_file_is_shown_and_verified(run: Any, blob: Path) -> None:
     assert report["gaps"] == [{"start_ms": 400, "end_ms": 2400, "length_ms": 2000}]
 
 
+def test_the_reach_of_the_joints_is_shown(run: Any, tmp_path: Path) -> None:
+    """The least and greatest angle of each joint that was tracked, and of no other."""
+    path = tmp_path / "bend.bin.gz"
+    landmarks = np.zeros((2, 33, 4), np.float32)
+    landmarks[:, (23, 25, 27), 3] = 1
+    landmarks[:, (23, 25), :2] = (0.5, 0.2), (0.5, 0.4)
+    landmarks[:, 27, :2] = (0.5, 0.6), (0.65, 0.4)
+    path.write_bytes(encode(landmarks, [0, 100]))
+    assert json.loads(run("replay", str(path), "--json").out)["reach_degrees"] == {
+        "knee_flexion_left": [0.0, 90.0]
+    }
+    shown = run("replay", str(path)).out
+    assert "knee flexion left" in shown
+    assert "90.0°" in shown
+    assert "knee flexion right" not in shown
+
+
 def test_a_damaged_file_exits_1(run: Any, blob: Path) -> None:
     """What is wrong is listed with its place."""
     blob.write_bytes(blob.read_bytes()[:-3])

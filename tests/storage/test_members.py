@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from penstock.engine import wire
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Reason, Tally
-from penstock.engine.ports import MAX_CHUNK_BATCHES, SpoolChunk, SpooledBatch
+from penstock.engine.ports import MAX_CHUNK_BATCHES, SpoolChunk
 from penstock.engine.timeline import Timeline
+from penstock.engine.wire import FrameBatch
 from penstock.storage import members
 from penstock.storage.members import (
     ChunkSpan,
@@ -29,7 +31,8 @@ from penstock.storage.members import (
     whole_batches,
 )
 
-MakeBatch = Callable[..., SpooledBatch]
+MakeBatch = Callable[..., Arrival]
+Altered = Callable[..., Arrival]
 MakeChunk = Callable[..., SpoolChunk]
 
 naturals = st.integers(0, 2**53)
@@ -56,9 +59,16 @@ json_values = st.recursive(
 sidecars = st.none() | st.dictionaries(st.text(max_size=8), json_values, max_size=4).map(
     orjson.dumps
 )
-batches = st.builds(
-    SpooledBatch, st.binary(min_size=1, max_size=40), st.integers(1, 2000), naturals, sidecars
+# The format does not look into a member.
+frame_batches = st.builds(
+    FrameBatch,
+    st.integers(1, 2000),
+    st.just(10),
+    st.just(()),
+    st.binary(min_size=1, max_size=40),
+    st.just(b""),
 )
+batches = st.builds(Arrival, frame_batches, naturals, sidecars)
 chunks = st.builds(SpoolChunk, checkpoints, st.lists(batches, max_size=5).map(tuple))
 
 
@@ -227,14 +237,14 @@ def test_a_flipped_bit_anywhere_in_a_header_is_found(make_chunk: MakeChunk) -> N
 
 
 def test_a_header_too_long_for_the_format_is_refused(
-    make_batch: MakeBatch, make_chunk: MakeChunk
+    make_batch: MakeBatch, altered: Altered, make_chunk: MakeChunk
 ) -> None:
     """A chunk beyond the format's limit is a ValueError, not a file that nobody can read."""
-    batch = replace(make_batch(1), sidecar=orjson.dumps({"note": "x" * 2000}))
+    batch = make_batch(1)._replace(sidecar=orjson.dumps({"note": "x" * 2000}))
     with pytest.raises(ValueError, match="header of"):
         chunk_header(make_chunk(1, *[batch] * 40))
     with pytest.raises(ValueError, match="member of 65537 bytes"):
-        chunk_header(make_chunk(1, replace(batch, member=bytes(65_537))))
+        chunk_header(make_chunk(1, altered(batch, member=bytes(65_537))))
 
 
 @pytest.mark.parametrize(
@@ -246,11 +256,13 @@ def test_a_header_too_long_for_the_format_is_refused(
     ],
 )
 def test_a_chunk_of_the_promised_size_fits_whatever_its_sidecars(
-    make_batch: MakeBatch, make_chunk: MakeChunk, sidecar: bytes
+    make_batch: MakeBatch, altered: Altered, make_chunk: MakeChunk, sidecar: bytes
 ) -> None:
     """MAX_CHUNK_BATCHES batches fit one header with any sidecars the contract allows."""
     assert len(sidecar) <= 2048
-    batch = replace(make_batch(1), sidecar=sidecar, frame_count=1970, received_unix_ms=2**53)
+    batch = altered(make_batch(1), frame_count=1970)._replace(
+        sidecar=sidecar, received_unix_ms=2**53
+    )
     chunk = make_chunk(1, *[batch] * MAX_CHUNK_BATCHES)
     tally = Tally(0, 0, dict.fromkeys(Reason, 2**53))
     chunk = replace(chunk, before=replace(chunk.before, tally=tally))
@@ -284,11 +296,14 @@ def test_a_shortened_header_keeps_its_length(
 
 
 def test_only_members_as_announced_are_given_back(
-    make_batch: MakeBatch, make_chunk: MakeChunk
+    make_batch: MakeBatch, altered: Altered, make_chunk: MakeChunk
 ) -> None:
     """Decoding a chunk ends at the first member that is damaged or holds another frame count."""
     good = make_batch(2)
-    for bad in (replace(good, frame_count=3), replace(good, member=good.member[:-1] + b"\xff")):
+    for bad in (
+        altered(good, frame_count=3),
+        altered(good, member=good.member[:-1] + b"\xff"),
+    ):
         data = b"".join(encode_chunk(make_chunk(1, good, bad, good)))
         (span,) = walk(Window.over(data))
         assert [b.member for b in whole_batches(Window.over(data), span)] == [good.member]

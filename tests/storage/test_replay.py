@@ -1,6 +1,5 @@
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -11,12 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.engine import wire
-from penstock.engine.ports import SpoolChunk, SpooledBatch
+from penstock.engine.inbox import Arrival
+from penstock.engine.ports import SpoolChunk
 from penstock.storage import replay
 from penstock.storage.members import encode_chunk
 from penstock.storage.replay import Damage, Gap, ReplayError, read_replay
 
-MakeBatch = Callable[..., SpooledBatch]
+MakeBatch = Callable[..., Arrival]
+Altered = Callable[..., Arrival]
 MakeChunk = Callable[..., SpoolChunk]
 
 
@@ -103,13 +104,13 @@ def test_a_torn_end_is_told_to_the_byte(
 
 
 def test_a_damaged_batch_costs_that_batch(
-    path: Path, make_batch: MakeBatch, make_chunk: MakeChunk
+    path: Path, make_batch: MakeBatch, altered: Altered, make_chunk: MakeChunk
 ) -> None:
     """Behind a damaged batch the reading goes on, with headers or without, and tells its place."""
     one, two, three = (make_batch(2, at) for at in (0, 200, 400))
     broken = bytearray(two.member)
     broken[-5] ^= 1
-    bad = replace(two, member=bytes(broken))
+    bad = altered(two, member=bytes(broken))
     for pieces in (
         encode_chunk(make_chunk(1, one, bad, three)),
         [one.member, bad.member, three.member],
@@ -142,11 +143,11 @@ def test_a_damaged_header_costs_only_what_it_knew(
 
 
 def test_what_does_not_belong_is_damage(
-    path: Path, make_batch: MakeBatch, make_chunk: MakeChunk
+    path: Path, make_batch: MakeBatch, altered: Altered, make_chunk: MakeChunk
 ) -> None:
     """Another session's header, another frame count and a gzip member that is no batch are told."""
     batch = make_batch(2)
-    first = _bytes(make_chunk(1, replace(batch, frame_count=5)))
+    first = _bytes(make_chunk(1, altered(batch, frame_count=5)))
     foreign = _bytes(make_chunk(2))
     text = wire.compress(b"text that is not a batch")
     path.write_bytes(first + foreign + text + b"tail")

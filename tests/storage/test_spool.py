@@ -4,7 +4,6 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -12,12 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Reason
-from penstock.engine.ports import RecoveryError, Spool, SpoolChunk, SpooledBatch, SpoolHealth
+from penstock.engine.ports import RecoveryError, Spool, SpoolChunk, SpoolHealth
 from penstock.storage.members import encode_chunk
 from penstock.storage.spool import SpoolFolder
 
-MakeBatch = Callable[..., SpooledBatch]
+MakeBatch = Callable[..., Arrival]
+Altered = Callable[..., Arrival]
 MakeChunk = Callable[..., SpoolChunk]
 ONE, TWO, THREE = (str(UUID(int=n)) for n in (1, 2, 3))
 
@@ -113,10 +114,10 @@ def test_a_chunk_of_very_many_batches_is_one_write(
 
 
 def test_an_impossible_chunk_costs_that_chunk_alone(
-    spool: SpoolFolder, folder: Path, make_batch: MakeBatch, make_chunk: MakeChunk
+    spool: SpoolFolder, folder: Path, make_batch: MakeBatch, altered: Altered, make_chunk: MakeChunk
 ) -> None:
     """One session's mistake is answered for that session; the others of the group are written."""
-    bad = make_chunk(2, replace(make_batch(), member=b""))
+    bad = make_chunk(2, altered(make_batch(), member=b""))
     good = make_chunk(1, make_batch())
     assert spool.append([bad, good]) == [Reason.SPOOL_UNWRITABLE, None]
     assert [path.read_bytes() for path in folder.iterdir()] == [_bytes(good)]

@@ -10,12 +10,13 @@ from uuid import UUID
 
 import pytest
 
+from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Reason
-from penstock.engine.ports import SpoolChunk, SpooledBatch
+from penstock.engine.ports import SpoolChunk
 from penstock.storage.members import encode_chunk
 from penstock.storage.spool import SpoolFolder
 
-MakeBatch = Callable[..., SpooledBatch]
+MakeBatch = Callable[..., Arrival]
 MakeChunk = Callable[..., SpoolChunk]
 ONE = str(UUID(int=1))
 
@@ -67,14 +68,16 @@ import resource, sys
 from pathlib import Path
 from uuid import UUID
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Tally
-from penstock.engine.ports import SpoolChunk, SpooledBatch
+from penstock.engine.ports import SpoolChunk
 from penstock.engine.timeline import Timeline
+from penstock.engine.wire import FrameBatch
 from penstock.storage.spool import SpoolFolder
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 before = Checkpoint(SessionIdentity(str(UUID(int=1)), "p", "o"), 0, 0, Timeline(), Tally())
-chunk = SpoolChunk(before, (SpooledBatch(bytes(4000), 1, 0, None),))
+chunk = SpoolChunk(before, (Arrival(FrameBatch(1, 10, (0,), bytes(4000), b""), 0),))
 with SpoolFolder(Path(sys.argv[1]), max_open_files=1) as spool:
     for _ in range(4):
         print(spool.append([chunk])[0], spool.health().writable)

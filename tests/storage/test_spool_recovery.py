@@ -11,14 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from penstock.engine.ports import Recovered, RecoveryError, SpoolChunk, SpooledBatch
+from penstock.engine.inbox import Arrival
+from penstock.engine.ports import Recovered, RecoveryError, SpoolChunk
 from penstock.storage import members
 from penstock.storage.members import encode_chunk
 from penstock.storage.repair import DAMAGED
 from penstock.storage.replay import read_replay
 from penstock.storage.spool import SpoolFolder
 
-MakeBatch = Callable[..., SpooledBatch]
+MakeBatch = Callable[..., Arrival]
 MakeChunk = Callable[..., SpoolChunk]
 ONE = str(UUID(int=1))
 

@@ -77,6 +77,15 @@ def _show(path: Path, report: "ReplayReport") -> None:
             ),
             title=_counted("Gaps", report.gap_count),
         )
+    if report.reach_degrees:
+        print_table(
+            ("Joint", "Least", "Greatest"),
+            (
+                (name.replace("_", " "), f"{least:.1f}°", f"{greatest:.1f}°")
+                for name, (least, greatest) in report.reach_degrees.items()
+            ),
+            title="Reach of the joints, as the camera saw them",
+        )
     if report.damage:
         print_table(
             ("At byte", "What"),

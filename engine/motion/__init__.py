@@ -1,0 +1,1 @@
+"""From landmarks to what a clinician reads. NumPy, no I/O, no clock."""
