@@ -44,6 +44,10 @@ class Consents(Protocol):
         """Say whether the principal consents in this organisation, or raise ConsentUnknownError."""
         ...
 
+    def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool | None:
+        """Say so where it is known already; None where `granted` would have to wait."""
+        ...
+
 
 @dataclass(slots=True, frozen=True)
 class Quota:
@@ -57,6 +61,10 @@ class Quotas(Protocol):
 
     async def of_org(self, org_id: str) -> Quota:
         """Give the quota in force."""
+        ...
+
+    def of_org_nowait(self, org_id: str) -> Quota | None:
+        """Give it where it is known already; None where `of_org` would have to wait."""
         ...
 
 

@@ -113,9 +113,28 @@ class Sessions:
         self, identity: SessionIdentity, arrival: Arrival
     ) -> Admitted | Refusal | WrongOwner:
         """Hand a batch to its session. Waits only while the session's file is being read."""
+        # Again after each reading: what was read may have been forgotten before this task ran.
+        while not self.at_hand(identity.session_id):
+            reading = await self._read_file(identity.session_id)
+            if reading.failure is not None:
+                reason = Reason.RECOVERY_FAILED
+                self.refuse(identity, reason, arrival.batch.frame_count)
+                return Refusal(reason, reading.failure, retry_after=5.0)
+        return self.offer_nowait(identity, arrival)
+
+    def at_hand(self, session_id: str) -> bool:
+        """Say whether an offer need not wait for the session's file to be read."""
+        if session_id in self._live or session_id in self._dormant or self._draining:
+            return True
+        return not self._spool.holds(session_id)
+
+    def offer_nowait(
+        self, identity: SessionIdentity, arrival: Arrival
+    ) -> Admitted | Refusal | WrongOwner:
+        """Hand a batch to its session, which must be `at_hand`."""
         actor = self._live.get(identity.session_id)
         if actor is None:
-            found = await self._bring_to_life(identity)
+            found = _DRAINING if self._draining else self._revive_nowait(identity)
             if not isinstance(found, SessionActor):
                 if isinstance(found, Refusal):
                     self.refuse(identity, found.reason, arrival.batch.frame_count)
@@ -162,22 +181,6 @@ class Sessions:
 
     # Coming to life.
 
-    async def _bring_to_life(
-        self, identity: SessionIdentity
-    ) -> SessionActor | Refusal | WrongOwner:
-        session_id = identity.session_id
-        # Again after each reading: what was read may have been forgotten before this task ran.
-        while self._only_in_file(session_id):
-            reading = await self._read_file(session_id)
-            if reading.failure is not None:
-                return Refusal(Reason.RECOVERY_FAILED, reading.failure, retry_after=5.0)
-        return _DRAINING if self._draining else self._revive_nowait(identity)
-
-    def _only_in_file(self, session_id: str) -> bool:
-        if session_id in self._live or session_id in self._dormant or self._draining:
-            return False
-        return self._spool.holds(session_id)
-
     async def _read_file(self, session_id: str) -> _Reading:
         if (reading := self._reading.get(session_id)) is None:
             reading = self._reading[session_id] = _Reading(trio.Event())
@@ -187,8 +190,6 @@ class Sessions:
 
     def _revive_nowait(self, identity: SessionIdentity) -> SessionActor | Refusal | WrongOwner:
         session_id = identity.session_id
-        if (actor := self._live.get(session_id)) is not None:
-            return actor
         if len(self._live) >= self._limits.max_live_sessions:
             return Refusal(
                 Reason.SESSIONS_FULL,

@@ -16,6 +16,11 @@ class WakeUp:
         self._set = False
         self._sleeper: trio.lowlevel.Task | None = None
 
+    @property
+    def waiting(self) -> bool:
+        """Say whether the waiter sleeps."""
+        return self._sleeper is not None
+
     def set(self) -> None:
         """Let the waiter through, now or when it comes."""
         sleeper = self._sleeper

@@ -28,7 +28,7 @@ from hypercorn.utils import parse_socket_addr
 
 from penstock.http.cold import ColdProtocol
 from penstock.http.exchange import Answer
-from penstock.http.express import Express, Hot, Step
+from penstock.http.express import Early, Express, Hot, Step
 from penstock.http.http2 import StreamsProtocol
 from penstock.http.phases import BUSY, Phase
 from penstock.http.pose import PATH
@@ -57,6 +57,9 @@ class Connection(TCPServer):
         self._fd = self._socket.fileno()
         self._news = front.poller.register(self._fd)
         self._unread = False
+        # What `_serve_nowait` leaves to the connection's task: what it has read, or could not send.
+        self._step: Hot | Early | Step | None = None
+        self._unsent = b""
         self._express = Express(front.head_limits)
         self._hypercorn: Protocols | None = None
         self._scope = trio.CancelScope()
@@ -128,9 +131,13 @@ class Connection(TCPServer):
     async def _converse_express(self) -> bytes | None:
         """Serve hot requests only; give the bytes that are Hypercorn's, or None at the end."""
         express = self._express
-        while await self._fill_express():
-            if await self._serve_hot() is Step.COLD:
-                return express.surrender()
+        self._news.serve_nowait = self._serve_nowait
+        try:
+            while await self._fill_express():
+                if await self._serve_hot() is Step.COLD:
+                    return express.surrender()
+        finally:
+            self._news.serve_nowait = None
         # Half a request and then no more: Hypercorn has the answer to that, too.
         if express.pending and self.phase is not Phase.CLOSING:
             self._ended = True
@@ -140,6 +147,12 @@ class Connection(TCPServer):
     async def _fill_express(self) -> bool:
         # A function of its own, so that nobody keeps the last request's bytes while waiting.
         data = await self._receive()
+        if self._woken_with_work:
+            unsent, self._unsent = self._unsent, b""
+            if unsent:
+                await self._send(unsent)
+                self._enter(Phase.IDLE)
+            return True
         if self.phase is not Phase.CLOSING:
             self._express.receive(data)
         return bool(data)
@@ -203,6 +216,8 @@ class Connection(TCPServer):
             while True:
                 if not self._unread:
                     await news.wait()
+                    if self._woken_with_work:
+                        return b""
                 try:
                     data = os.read(self._fd, _READ_BYTES)
                 except BlockingIOError:
@@ -216,11 +231,60 @@ class Connection(TCPServer):
 
     # Answering hot requests.
 
+    @property
+    def _woken_with_work(self) -> bool:
+        return self._step is not None or bool(self._unsent)
+
+    def _serve_nowait(self) -> bool:
+        """Answer a hot request from the poller's task, while this connection's own one sleeps.
+
+        False leaves the rest to that task: whatever has to wait, or is not plain.
+        """
+        front = self._front
+        express = self._express
+        if front.draining or self.phase is not Phase.IDLE:
+            return False
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self._began = perf_counter()
+        self._unread = not data or len(data) == _READ_BYTES
+        express.receive(data)
+        self._step = step = express.next_step()
+        if type(step) is not Hot or not step.keep_alive or express.pending or self._unread:
+            return False
+        try:
+            answer = front.pose.answer_nowait(step.head, step.body)
+        except Exception:
+            logger.exception("request.failed", extra={"route": PATH})
+            answer = problem_answer(Problem.INTERNAL)
+        if answer is None:
+            return False
+        self._step = None
+        rendered = self._render(step, answer, keep_alive=True)
+        try:
+            sent = os.write(self._fd, rendered)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._scope.cancel()
+            return True
+        self._observe(answer)
+        self._unsent = rendered[sent:]
+        if self._unsent:
+            self._enter(Phase.WORKING)
+            return False
+        self.deadline = front.now + front.time_limits[Phase.IDLE]
+        return True
+
     async def _serve_hot(self) -> Step:
         """Answer what is whole. COLD: the rest is Hypercorn's. MORE: read on."""
         express = self._express
         while self.phase is not Phase.CLOSING:
-            step = express.next_step()
+            step, self._step = self._step or express.next_step(), None
             if type(step) is Hot:
                 await self._answer_hot(step)
                 if not express.pending:
@@ -250,16 +314,18 @@ class Connection(TCPServer):
             answer = problem_answer(Problem.INTERNAL)
         await self._send_answer(hot, answer)
 
+    def _render(self, hot: Hot, answer: Answer, *, keep_alive: bool) -> bytes:
+        edge, head = self._front.edge, hot.head
+        request_id = edge.request_id(head.request_id)
+        return edge.render(answer, request_id, head.origin, keep_alive=keep_alive)
+
+    def _observe(self, answer: Answer) -> None:
+        self._front.meter.observe("express", PATH, answer.code, perf_counter() - self._began)
+
     async def _send_answer(self, hot: Hot, answer: Answer) -> None:
-        front = self._front
-        head = hot.head
-        keep_alive = hot.keep_alive and not front.draining
-        await self._send(
-            front.edge.render(
-                answer, front.edge.request_id(head.request_id), head.origin, keep_alive=keep_alive
-            )
-        )
-        front.meter.observe("express", PATH, answer.code, perf_counter() - self._began)
+        keep_alive = hot.keep_alive and not self._front.draining
+        await self._send(self._render(hot, answer, keep_alive=keep_alive))
+        self._observe(answer)
         if keep_alive:
             self._enter(Phase.IDLE)
         else:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Reason
-from penstock.engine.ports import Clock, Consents, ConsentUnknownError, Purpose, Quotas
-from penstock.engine.session import Admitted
+from penstock.engine.ports import Clock, Consents, ConsentUnknownError, Purpose, Quota, Quotas
+from penstock.engine.session import Admitted, Refusal
 from penstock.engine.sessions import Sessions, WrongOwner
 from penstock.engine.wire import WireError, decode, peek_frame_count
 from penstock.http.exchange import Answer, Head
@@ -41,6 +42,21 @@ class PoseFrames:
             return problem_answer(refused.problem, refused.detail)
         return refuse_size(head.content_length) or claims
 
+    def answer_nowait(self, head: Head, body: bytes) -> Answer | None:
+        """As `answer`; None, and nothing has happened, where that would have to wait."""
+        claims = self.check_head(head)
+        if isinstance(claims, Answer):
+            return claims
+        who = claims.identity
+        consented = self.consents.granted_nowait(who.principal_id, who.org_id, Purpose.BIOMETRIC)
+        quota = self.quotas.of_org_nowait(who.org_id)
+        if consented is None or quota is None or not self.sessions.at_hand(who.session_id):
+            return None
+        admitted = self._admit(claims, head, body, consented=consented, quota=quota)
+        if isinstance(admitted, Answer):
+            return admitted
+        return _answer_outcome(who, self.sessions.offer_nowait(who, admitted))
+
     async def answer(self, head: Head, body: bytes) -> Answer:
         """Pass all gates in order. Waits only where consent or a session's file must be read."""
         claims = self.check_head(head)
@@ -54,10 +70,20 @@ class PoseFrames:
             return problem_answer(
                 Problem.CONSENT_UNKNOWN, str(unknown), retry_after=unknown.retry_after
             )
+        quota = await self.quotas.of_org(who.org_id)
+        admitted = self._admit(claims, head, body, consented=consented, quota=quota)
+        if isinstance(admitted, Answer):
+            return admitted
+        return _answer_outcome(who, await self.sessions.offer(who, admitted))
+
+    def _admit(
+        self, claims: SessionClaims, head: Head, body: bytes, *, consented: bool, quota: Quota
+    ) -> Answer | Arrival:
+        """Pass the gates from consent to decoding."""
+        who = claims.identity
         if not consented:
             self._refuse_unread(claims, Reason.CONSENT_REQUIRED, body)
             return problem_answer(Problem.CONSENT_REQUIRED, purpose=Purpose.BIOMETRIC.value)
-        quota = await self.quotas.of_org(who.org_id)
         over = self.rate.refuse(who.session_id, who.org_id, quota, self.clock.monotonic())
         if over is not None:
             self._refuse_unread(claims, over[0], body)
@@ -76,25 +102,27 @@ class PoseFrames:
             self.sessions.refuse(who, Reason.MALFORMED, error.frames)
             return refuse_wire(error)
         received = int(self.clock.unix() * 1000)
-        arrival = Arrival(batch, received, *sidecar) if sidecar else Arrival(batch, received)
-        outcome = await self.sessions.offer(who, arrival)
-        if isinstance(outcome, Admitted):
-            return Answer(
-                202,
-                b'{"frames_accepted":%d,"session_id":"%b","buffer_position_bytes":%d}'
-                % (outcome.frame_count, who.session_id.encode(), outcome.position_bytes),
-                "accepted",
-            )
-        if isinstance(outcome, WrongOwner):
-            return problem_answer(Problem.TOKEN_WRONG_SESSION)
-        return problem_answer(
-            BY_CODE[outcome.reason.value],
-            outcome.detail,
-            retry_after=outcome.retry_after,
-            setting=outcome.setting,
-            limit=outcome.limit,
-            seen=outcome.seen,
-        )
+        return Arrival(batch, received, *sidecar) if sidecar else Arrival(batch, received)
 
     def _refuse_unread(self, claims: SessionClaims, reason: Reason, body: bytes) -> None:
         self.sessions.refuse(claims.identity, reason, peek_frame_count(body))
+
+
+def _answer_outcome(who: SessionIdentity, outcome: Admitted | Refusal | WrongOwner) -> Answer:
+    if isinstance(outcome, Admitted):
+        return Answer(
+            202,
+            b'{"frames_accepted":%d,"session_id":"%b","buffer_position_bytes":%d}'
+            % (outcome.frame_count, who.session_id.encode(), outcome.position_bytes),
+            "accepted",
+        )
+    if isinstance(outcome, WrongOwner):
+        return problem_answer(Problem.TOKEN_WRONG_SESSION)
+    return problem_answer(
+        BY_CODE[outcome.reason.value],
+        outcome.detail,
+        retry_after=outcome.retry_after,
+        setting=outcome.setting,
+        limit=outcome.limit,
+        seen=outcome.seen,
+    )

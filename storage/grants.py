@@ -48,7 +48,15 @@ class PermissiveGrants:
         """Say yes."""
         return True
 
+    def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:  # noqa: ARG002
+        """Say yes."""
+        return True
+
     async def of_org(self, org_id: str) -> Quota:  # noqa: ARG002
+        """Give no limit."""
+        return _NO_QUOTA
+
+    def of_org_nowait(self, org_id: str) -> Quota:  # noqa: ARG002
         """Give no limit."""
         return _NO_QUOTA
 
@@ -60,7 +68,15 @@ class ClosedGrants:
         """Say no."""
         return False
 
+    def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:  # noqa: ARG002
+        """Say no."""
+        return False
+
     async def of_org(self, org_id: str) -> Quota:  # noqa: ARG002
+        """Give no limit; there is nothing to limit."""
+        return _NO_QUOTA
+
+    def of_org_nowait(self, org_id: str) -> Quota:  # noqa: ARG002
         """Give no limit; there is nothing to limit."""
         return _NO_QUOTA
 
@@ -94,10 +110,18 @@ class FileGrants:
 
     async def granted(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
         """Say whether the file has this consent."""
+        return self.granted_nowait(principal_id, org_id, purpose)
+
+    def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
+        """Say whether the file has this consent."""
         self._look()
         return purpose in self._grants.consents.get((principal_id, org_id), ())
 
     async def of_org(self, org_id: str) -> Quota:
+        """Give the file's quota of the organisation, or no limit."""
+        return self.of_org_nowait(org_id)
+
+    def of_org_nowait(self, org_id: str) -> Quota:
         """Give the file's quota of the organisation, or no limit."""
         self._look()
         return self._grants.quotas.get(org_id, _NO_QUOTA)

@@ -1,13 +1,16 @@
 """One connection's life: its time limits, its ends, its order; with the lane and without."""
 
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
+from uuid import UUID
 
 import pytest
 import trio
 
 from penstock.http.phases import Phase
+from penstock.storage.grants import PermissiveGrants
 
 PATHS = pytest.mark.parametrize("express_lane", [True, False], ids=["lane", "quart"])
 HEALTH = b"GET /v1/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -313,3 +316,61 @@ async def test_clients_that_leave_at_any_point_leave_nothing_behind(
         await _wait_for_none(service)
         assert service.ledger.process.conserved
         assert service.ledger.process.seen % 2 == 0
+
+
+@pytest.mark.parametrize("taken", [0, 10])
+async def test_an_answer_that_the_socket_takes_in_pieces_arrives_whole(
+    serve: Any, dial: Any, make_request: Make, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    """When the socket takes only a part at once, the rest follows, and then the next answer."""
+    write = os.write
+
+    def write_a_part(fd: int, data: bytes) -> int:
+        if not data.startswith(b"HTTP/1.1 "):
+            return write(fd, data)
+        if not taken:
+            raise BlockingIOError
+        return write(fd, data[:taken])
+
+    async with serve() as service, dial(service) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", write_a_part)
+            for _ in range(2):
+                await client.send(make_request())
+                assert (await client.reply()).status == 202
+        assert await client.usable()
+        assert service.front.statistics().timed_out == 0
+
+
+async def test_requests_that_must_wait_hold_up_no_other(
+    serve: Any,
+    dial: Any,
+    make_request: Make,
+    make_token: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While one request waits for its consent, those of other sessions are answered at once."""
+    asked = trio.Event()
+    known = trio.Event()
+    slow = str(UUID(int=77))
+
+    async def granted(_: object, principal_id: str, *__: object) -> bool:
+        assert principal_id == slow
+        asked.set()
+        await known.wait()
+        return True
+
+    def granted_nowait(_: object, principal_id: str, *__: object) -> bool | None:
+        return None if principal_id == slow else True
+
+    monkeypatch.setattr(PermissiveGrants, "granted", granted)
+    monkeypatch.setattr(PermissiveGrants, "granted_nowait", granted_nowait)
+    async with serve() as service, dial(service) as waiting, dial(service) as other:
+        token = f"Bearer {make_token(2, principal=77)}"
+        await waiting.send(make_request(changes={"Authorization": token}))
+        await asked.wait()
+        for _ in range(2):
+            await other.send(make_request())
+            assert (await other.reply()).status == 202
+        known.set()
+        assert (await waiting.reply()).status == 202

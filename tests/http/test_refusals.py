@@ -69,6 +69,7 @@ async def test_unknown_consent(
         raise ConsentUnknownError("nobody answers", retry_after=1.5)
 
     monkeypatch.setattr(PermissiveGrants, "granted", unknown)
+    monkeypatch.setattr(PermissiveGrants, "granted_nowait", lambda *_: None)
     async with serve(express_lane=express_lane) as service:
         reply = await ask(service, {})
         assert (reply.status, reply.code) == (503, "consent_unknown")
@@ -182,12 +183,12 @@ async def test_a_fault_of_the_service(
 ) -> None:
     """A fault is 500 without internals; it is logged, and the connection lives on."""
 
-    async def broken(*_: object) -> None:
+    def broken(*_: object) -> None:
         raise LookupError("the words of an internal error")
 
     async with serve(errors=1, express_lane=express_lane) as service:
         with monkeypatch.context() as patch:
-            patch.setattr(Sessions, "offer", broken)
+            patch.setattr(Sessions, "offer_nowait", broken)
             reply = await ask(service, {})
         assert (reply.status, reply.code) == (500, "internal_error")
         assert b"internal error" not in reply.body.replace(b"internal_error", b"")
