@@ -7,15 +7,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # Arguments for pytest, such as ARGS='-k settings'.
 ARGS ?=
 BENCH_ARGS ?=
+REPORT = --json bench-reports/$(1).json --html bench-reports/$(1).html
 
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint bench bench-full clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUNTIME) ## install what the service needs, then start it on this machine for trying out
 	@echo "Starting penstock serve --dev (Ctrl-C stops it)"
@@ -35,9 +36,17 @@ lint: $(DEV) ## check style, types, and that the generated reference tables are 
 	@echo "Checking the generated reference tables"
 	@$(BIN)/penstock reference --check
 
-bench: $(DEV) ## measure the service beside a plain one (about a minute; BENCH_ARGS='--rounds 5')
-	@echo "Measuring penstock beside plain Hypercorn and Quart-Trio"
-	@$(BIN)/python -m penstock.bench.lane $(BENCH_ARGS)
+bench: $(DEV) ## measure the service beside its peers (under two minutes; BENCH_ARGS='--only go')
+	@echo "Measuring penstock beside its peers: one table, under two minutes"
+	@$(BIN)/penstock bench peers $(BENCH_ARGS)
+
+bench-full: $(DEV) ## measure peers, scale, capacity and overload at length; reports in bench-reports/
+	@mkdir -p bench-reports
+	@echo "Measuring at length (about half an hour); reports go to bench-reports/"
+	@$(BIN)/penstock bench peers --rounds 7 --seconds 3 $(call REPORT,peers)
+	@$(BIN)/penstock bench scale --repeats 3 $(call REPORT,scale)
+	@$(BIN)/penstock bench capacity --trials 20 $(call REPORT,capacity)
+	@$(BIN)/penstock bench load --sessions 20000 --ramp 20 --duration 60 $(call REPORT,overload)
 
 clean: ## remove what was installed and built (not the data folder)
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -56,5 +65,5 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing penstock and what its tests need into $(VENV)"
-	@$(PIP) -e '.[dev]'
+	@$(PIP) -e '.[dev,bench]'
 	@touch $@ $(RUNTIME)

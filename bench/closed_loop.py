@@ -29,7 +29,8 @@ from types import TracebackType
 from typing import Self
 
 from penstock.bench.answers import UnreadableAnswerError, read_answer
-from penstock.bench.histogram import LatencyHistogram
+from penstock.bench.errors import BenchError
+from penstock.bench.latencies import Latencies
 
 # Gives the next request for a connection by its number.
 NextRequest = Callable[[int], bytes]
@@ -42,7 +43,7 @@ _READ_BYTES = 16_384
 _MOST_EVENTS = 1024
 
 
-class ServerGoneError(RuntimeError):
+class ServerGoneError(BenchError):
     """Nobody accepts connections at the server's address any more."""
 
 
@@ -57,7 +58,7 @@ class LoadResult:
     unreadable: int
     unanswered: int
     reconnects: int
-    latencies: LatencyHistogram
+    latencies: Latencies
     generator_cpu_share: float
 
     @property
@@ -87,7 +88,7 @@ class _Counts:
     def __init__(self) -> None:
         self.by_status: dict[int, int] = {}
         self.closed = self.unreadable = self.reconnects = self.sent = 0
-        self.latencies = LatencyHistogram()
+        self.latencies = Latencies()
 
 
 class ClosedLoop:
@@ -214,7 +215,7 @@ class ClosedLoop:
             connection.held = held
             return
         connection.held = b""
-        counts.latencies.record(time.perf_counter() - connection.sent_at)
+        counts.latencies.record(int((time.perf_counter() - connection.sent_at) * 1e6))
         counts.by_status[answer.status] = counts.by_status.get(answer.status, 0) + 1
         if answer.closes:
             self._reconnect(connection)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from penstock.bench.errors import BenchError
+
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # The packages whose version changes what a request costs.
 _PACKAGES = ("penstock", "trio", "hypercorn", "quart", "quart-trio", "httptools", "h11", "numpy")
 
 
-class TooFewFilesError(RuntimeError):
+class TooFewFilesError(BenchError):
     """The limit of open files does not let the run take place."""
 
 

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock.bench.errors import BenchError
 from penstock.bench.machine import cpu_seconds, resident_bytes
 from penstock.bench.traffic import write_grants
 
@@ -34,7 +35,7 @@ _LOOK_SECONDS = 0.02
 _TOLD_BYTES = 2000
 
 
-class ServerFailedError(RuntimeError):
+class ServerFailedError(BenchError):
     """A server did not start, or ended by itself. Says what it wrote last."""
 
 
@@ -67,6 +68,19 @@ class RunningServer:
         self.check()
         return resident_bytes(self.process.pid)
 
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let a server that was put to sleep run around the block."""
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.sleep()
+
+    def sleep(self) -> None:
+        """Stop the process where it stands: it takes nothing of the core until it is `awake`."""
+        self.process.send_signal(signal.SIGSTOP)
+
     def check(self) -> None:
         """Raise ServerFailedError when the process has ended."""
         if (code := self.process.poll()) is not None:
@@ -93,15 +107,6 @@ def penstock_spec(scratch: Path, sessions: int, **settings: object) -> ServerSpe
         [sys.executable, "-m", "penstock", "serve", "--port", "0"],
         {f"PENSTOCK_{name.upper()}": str(value) for name, value in (plain | told).items()},
         {name: str(value) for name, value in told.items()},
-    )
-
-
-def plain_spec() -> ServerSpec:
-    """Give the peer: plain Hypercorn and Quart-Trio."""
-    return ServerSpec(
-        "plain",
-        [sys.executable, "-m", "penstock.bench.peers.plain"],
-        {"PENSTOCK_SESSION_SECRET": SECRET.decode()},
     )
 
 
@@ -139,6 +144,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     # An interrupt while waiting must not leave the child behind either.
     try:
         process.terminate()
+        process.send_signal(signal.SIGCONT)  # one that sleeps would not hear it
         process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         pass

@@ -12,20 +12,17 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from penstock.engine.wire import LANDMARK_VALUES, LANDMARKS, encode
+from penstock.bench.library import make_track
+from penstock.bench.patients import Traits
 
 PATH = "/v1/pose/frames"
 
 _FRAMES = 10
-_FRAME_MS = 100
 # A minute of batches: 0.3 MB, and a session of a usual run never sees its first one again.
 _BATCHES = 64
 _TOKEN_SECONDS = 3600
 # The grants file holds one consent a principal and has a bound; beyond it, sessions share them.
 _MOST_PRINCIPALS = 40_000
-_ORG = str(uuid.UUID(int=1 << 96))
 
 
 @dataclass(slots=True, frozen=True)
@@ -79,8 +76,10 @@ class Own:
         return self._heads[connection] + self._batches[batch]
 
 
-def make_traffic(sessions: int, secret: bytes) -> Traffic:
-    """Mint the tokens and encode the batches. Equal arguments give the same sessions."""
+def make_traffic(
+    sessions: int, secret: bytes, *, frames_a_batch: int = _FRAMES, batches: int = _BATCHES
+) -> Traffic:
+    """Mint the tokens and encode a patient's batches. Equal arguments give the same sessions."""
     now = int(time.time())
     heads = tuple(
         (
@@ -89,21 +88,40 @@ def make_traffic(sessions: int, secret: bytes) -> Traffic:
         ).encode()
         for number in range(sessions)
     )
-    batches = tuple(
-        b"Content-Length: %d\r\n\r\n%b" % (len(member), member)
-        for member in (_member(number) for number in range(_BATCHES))
-    )
-    return Traffic(heads, batches)
+    members = make_track(Traits(), batches=batches, frames_a_batch=frames_a_batch, seed=0)
+    cycle = tuple(b"Content-Length: %d\r\n\r\n%b" % (len(member), member) for member in members)
+    return Traffic(heads, cycle)
 
 
-def mint_token(secret: bytes, number: int, now_unix: int) -> str:
-    """Make the token of one session, as Core would: the harness knows Penstock by HTTP only."""
+def session_id(number: int) -> str:
+    """Give the id of a session by its number."""
+    return str(uuid.UUID(int=(2 << 96) + number))
+
+
+def principal_id(number: int) -> str:
+    """Give the id of a session's principal; sessions share them when there are very many."""
+    return str(uuid.UUID(int=(3 << 96) + number % _MOST_PRINCIPALS))
+
+
+def org_id(_number: int = 0) -> str:
+    """Give the id of a session's organisation: all sessions are of the same one."""
+    return str(uuid.UUID(int=1 << 96))
+
+
+def mint_token(
+    secret: bytes, number: int, now_unix: int, *, ttl_seconds: int = _TOKEN_SECONDS
+) -> str:
+    """Make the token of one session, as Core would: the harness knows Penstock by HTTP only.
+
+    With a `ttl_seconds` of 0 or less it expired that long ago, an hour after it was issued.
+    """
+    expires_unix = now_unix + ttl_seconds
     claims = {
-        "principal_id": _principal(number),
-        "org_id": _ORG,
-        "exercise_session_id": str(uuid.UUID(int=(2 << 96) + number)),
-        "iat": now_unix,
-        "exp": now_unix + _TOKEN_SECONDS,
+        "principal_id": principal_id(number),
+        "org_id": org_id(number),
+        "exercise_session_id": session_id(number),
+        "iat": now_unix if ttl_seconds > 0 else expires_unix - _TOKEN_SECONDS,
+        "exp": expires_unix,
     }
     signed = b"v1." + _base64url(json.dumps(claims, separators=(",", ":")).encode())
     return (signed + b"." + _base64url(hmac.digest(secret, signed, "sha256"))).decode()
@@ -112,27 +130,15 @@ def mint_token(secret: bytes, number: int, now_unix: int) -> str:
 def write_grants(path: Path, sessions: int) -> None:
     """Write consents for every principal of that many sessions."""
     consents = [
-        {"principal_id": _principal(number), "org_id": _ORG, "purposes": ["biometric"]}
+        {
+            "principal_id": principal_id(number),
+            "org_id": org_id(number),
+            "purposes": ["biometric"],
+        }
         for number in range(min(sessions, _MOST_PRINCIPALS))
     ]
     path.write_text(json.dumps({"consents": consents, "quotas": []}))
 
 
-def _principal(number: int) -> str:
-    return str(uuid.UUID(int=(3 << 96) + number % _MOST_PRINCIPALS))
-
-
 def _base64url(data: bytes) -> bytes:
     return urlsafe_b64encode(data).rstrip(b"=")
-
-
-def _member(number: int) -> bytes:
-    # A body that sways, with a tracker's jitter: it is the jitter that no compressor gets rid of,
-    # so the member has the size of a real one (about 4.7 KB of 5.3 KB).
-    random = np.random.default_rng(number)
-    times = np.arange(number * _FRAMES, (number + 1) * _FRAMES) * _FRAME_MS
-    body = np.random.default_rng(0).uniform(0.2, 0.8, (LANDMARKS, LANDMARK_VALUES))
-    sway = 0.1 * np.sin(2 * np.pi * times / 3000)[:, None, None]
-    points = body + sway + random.normal(0, 0.004, (_FRAMES, LANDMARKS, LANDMARK_VALUES))
-    points[..., 3] = np.clip(points[..., 3], 0, 1)
-    return encode(points, times, fps_hint=1000 // _FRAME_MS)

@@ -6,6 +6,7 @@ import sys
 import tomllib
 import zipfile
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_every_requirement_is_pinned_once() -> None:
     versions = {canonicalize_name(name): version for name, version in pins}
     assert len(versions) == len(pins)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     closure: set[str] = set()
     todo = [Requirement(text) for text in wanted]
     while todo:

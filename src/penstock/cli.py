@@ -12,11 +12,12 @@ from typing import Annotated
 import typer
 
 from penstock import __version__
-from penstock.commands import token
+from penstock.commands import bench, token
 from penstock.commands.config import config
 from penstock.commands.doctor import doctor
 from penstock.commands.reference import reference
 from penstock.commands.replay import replay
+from penstock.commands.schema import schema
 from penstock.commands.serve import leaves, serve
 from penstock.errors import StartupError
 
@@ -31,6 +32,8 @@ app.add_typer(token.app, name="token")
 app.command()(config)
 app.command()(doctor)
 app.command()(replay)
+app.add_typer(bench.app, name="bench")
+app.command()(schema)
 app.command(hidden=True)(reference)
 
 

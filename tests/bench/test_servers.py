@@ -1,10 +1,12 @@
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from penstock.bench import servers
+from penstock.bench.scrape import parse_metrics
 from penstock.bench.servers import RunningServer, ServerFailedError, ServerSpec, run_server
 
 _STARTED = r'{"event": "service.started", "address": "http://127.0.0.1:9"}'
@@ -80,3 +82,33 @@ def test_a_server_runs_on_its_core() -> None:
     with run_server(_spec(_SAY + "time.sleep(60)"), core) as server:
         assert os.sched_getaffinity(server.process.pid) == {core}
     assert os.sched_getaffinity(0) == before
+
+
+def test_a_server_sleeps_and_wakes() -> None:
+    """A server that was put to sleep stands still, runs while it is awake, and can be stopped."""
+    with run_server(_spec(_SAY + "[None for _ in iter(int, 1)]"), None) as server:
+        server.sleep()
+        stood = _state(server, "T")
+        with server.awake():
+            ran = _state(server, "R")
+        stood_again = _state(server, "T")
+    assert stood == stood_again == "T"
+    assert ran == "R"
+    assert _gone(server)
+
+
+def test_metrics_are_read() -> None:
+    """Samples are found by their name and labels."""
+    text = '# HELP a b\na{state="live"} 3.0\nb 1e3\n'
+    assert parse_metrics(text) == {'a{state="live"}': 3.0, "b": 1000.0}
+
+
+def _state(server: RunningServer, expected: str) -> str:
+    """Give the process's state once it is the expected one, or after ample time."""
+    deadline = time.monotonic() + 10
+    while True:
+        stat = Path(f"/proc/{server.process.pid}/stat").read_text()
+        state = stat.rpartition(")")[2].split()[0]
+        if state == expected or time.monotonic() > deadline:
+            return state
+        time.sleep(0.001)

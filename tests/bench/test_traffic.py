@@ -1,10 +1,23 @@
 from pathlib import Path
+from uuid import UUID
+
+import pytest
 
 from penstock.bench.servers import SECRET
-from penstock.bench.traffic import Own, Spread, make_traffic, write_grants
+from penstock.bench.traffic import (
+    Own,
+    Spread,
+    make_traffic,
+    mint_token,
+    org_id,
+    principal_id,
+    session_id,
+    write_grants,
+)
 from penstock.engine.ports import Purpose
 from penstock.engine.wire import decode
-from penstock.http.session_tokens import TokenVerifier
+from penstock.http.problems import Problem
+from penstock.http.session_tokens import TokenRefusedError, TokenVerifier
 from penstock.service import SystemClock
 from penstock.storage.grants import FileGrants
 
@@ -24,6 +37,7 @@ async def test_penstock_accepts_what_is_made(tmp_path: Path) -> None:
         sessions.add(who.session_id)
     assert len(sessions) == 3
     assert 4500 < traffic.body_bytes < 4900
+    assert len(traffic.batches) == 64
     ends = [-1]
     for part in traffic.batches:
         length, _, member = part.partition(b"\r\n\r\n")
@@ -32,6 +46,45 @@ async def test_penstock_accepts_what_is_made(tmp_path: Path) -> None:
         assert batch.frame_count == 10
         assert batch.timestamps_ms[0] > ends[-1]
         ends.append(batch.timestamps_ms[-1])
+
+
+def test_batches_can_have_another_size() -> None:
+    """The caller chooses the frames of a batch and the length of the cycle."""
+    traffic = make_traffic(1, SECRET, frames_a_batch=30, batches=2)
+    members = [part.partition(b"\r\n\r\n")[2] for part in traffic.batches]
+    assert [decode(member).frame_count for member in members] == [30, 30]
+
+
+@pytest.mark.parametrize("number", [0, 7, 40_001])
+def test_the_ids_are_those_of_the_tokens(number: int) -> None:
+    """Who asks for a session's ids gets, in the canonical form, what its token says."""
+    verifier = TokenVerifier([SECRET], cache_entries=8, leeway_seconds=5)
+    token = mint_token(SECRET, number, 1000)
+    who = verifier.verify(f"Bearer {token}".encode(), 1000).identity
+    ids = (session_id(number), principal_id(number), org_id(number))
+    assert (who.session_id, who.principal_id, who.org_id) == ids
+    assert tuple(str(UUID(told)) for told in ids) == ids
+    assert org_id() == org_id(number)
+
+
+@pytest.mark.parametrize("ttl_seconds", [0, -60])
+def test_a_token_can_be_minted_expired(ttl_seconds: int) -> None:
+    """A client whose token is past its time is refused for that, and for nothing else."""
+    verifier = TokenVerifier([SECRET], cache_entries=8, leeway_seconds=5)
+    token = mint_token(SECRET, 0, 10_000, ttl_seconds=ttl_seconds)
+    with pytest.raises(TokenRefusedError) as refused:
+        verifier.verify(f"Bearer {token}".encode(), 10_000)
+    assert refused.value.problem is Problem.TOKEN_EXPIRED
+    # Before it expired, it held.
+    assert verifier.verify(f"Bearer {token}".encode(), 9_000).issued_unix < 9_000
+
+
+def test_a_token_lasts_as_long_as_it_is_told() -> None:
+    """A time to live is counted from now."""
+    verifier = TokenVerifier([SECRET], cache_entries=8, leeway_seconds=5)
+    token = mint_token(SECRET, 0, 10_000, ttl_seconds=30)
+    claims = verifier.verify(f"Bearer {token}".encode(), 10_029)
+    assert (claims.issued_unix, claims.expires_unix) == (10_000, 10_030)
 
 
 def test_requests_go_round() -> None:

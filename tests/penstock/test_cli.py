@@ -25,6 +25,14 @@ COMMANDS = [
     ["token", "session"],
     ["token", "user"],
     ["token", "service"],
+    ["bench", "load"],
+    ["bench", "capacity"],
+    ["bench", "peers"],
+    ["bench", "scale"],
+    ["bench", "compare"],
+    ["bench", "show"],
+    ["bench", "grants"],
+    ["schema"],
 ]
 
 

@@ -1,0 +1,1 @@
+"""Patients who send on a schedule, and the account of what became of what they sent."""

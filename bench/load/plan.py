@@ -1,0 +1,76 @@
+"""What one worker is to do: the kinds of request, and its part of the plan."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from penstock.bench.errors import BenchError
+from penstock.bench.report.models import LoadPlan
+
+
+class Kind(StrEnum):
+    """The kinds of request. The first three are honest patients'."""
+
+    POSE = "pose"
+    MEDIA = "media"
+    END = "end"
+    HOSTILE_MALFORMED = "hostile_malformed"
+    HOSTILE_OVERSIZED = "hostile_oversized"
+    HOSTILE_SLOW = "hostile_slow"
+    HOSTILE_EXPIRED = "hostile_expired"
+
+
+HOSTILE = (
+    Kind.HOSTILE_MALFORMED,
+    Kind.HOSTILE_OVERSIZED,
+    Kind.HOSTILE_SLOW,
+    Kind.HOSTILE_EXPIRED,
+)
+# What a hostile client may have open at once: one connection for its quick requests, and one for
+# each slow one, of which it begins one in four seconds and gives each twenty.
+HOSTILE_CONNECTIONS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One worker's part; picklable.
+
+    The worker handles the sessions `worker`, `worker + processes` and so on. `begin_at` is the
+    `time.monotonic()` at which second 0 begins; on Linux all processes share that clock.
+    `first_session` is added to the number of every session, so that repeated runs against one
+    server use fresh sessions, or go on with old ones from the batch `first_batch` on. `routes`
+    tells which of media and end the server serves; others are not sent.
+    """
+
+    plan: LoadPlan
+    worker: int
+    address: tuple[str, int]
+    secret: bytes
+    begin_at: float
+    first_session: int
+    first_batch: int
+    routes: frozenset[Kind]
+
+
+def check_plan(plan: LoadPlan) -> None:
+    """Raise BenchError when there is no such load."""
+    if not 0 <= plan.jitter <= 0.5:
+        # Beyond a half, a batch could come due before the one ahead of it.
+        raise BenchError(f"the jitter is between 0 and 0.5 of the interval, not {plan.jitter}")
+    if plan.interval_seconds <= 0 or plan.seconds < 0 or plan.ramp_seconds < 0:
+        raise BenchError("the interval must be above 0 seconds, ramp and run not below 0")
+    if plan.sessions < 1 or plan.frames_a_batch < 1 or plan.processes < 1:
+        raise BenchError("a load has at least one session, one frame a batch and one process")
+    if plan.connections is not None and plan.connections < plan.processes:
+        raise BenchError(
+            f"{plan.processes} processes need at least as many connections, not {plan.connections}"
+        )
+    if not (0 <= plan.reconnect_share <= 1 and plan.hostile_share >= 0):
+        raise BenchError("the share of reconnecting sessions is between 0 and 1, of hostile >= 0")
+
+
+def connections_of(plan: LoadPlan, worker: int) -> int | None:
+    """Give how many pooled connections a worker may have; None is one a session."""
+    if plan.connections is None:
+        return None
+    share, over = divmod(plan.connections, plan.processes)
+    return share + (worker < over)

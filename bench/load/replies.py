@@ -1,0 +1,59 @@
+"""What an answer says: its status, its code, and for a batch the frames and the position. Pure."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from penstock.bench.answers import UnreadableAnswerError, read_answer
+
+
+@dataclass(slots=True, frozen=True)
+class Reply:
+    """One complete answer. `code` is a problem document's, else empty; `body` is of a 2xx."""
+
+    status: int
+    closes: bool
+    code: str
+    body: dict[str, Any]
+
+    @property
+    def outcome(self) -> str:
+        """Give the answer's name in the counts: `202`, or `429 inbox_full`."""
+        return f"{self.status} {self.code}" if self.code else str(self.status)
+
+
+def read_reply(data: bytes) -> Reply | None:
+    """Read what arrived since the request; None while it is not complete.
+
+    Raises UnreadableAnswerError for what is no answer. A refusal may have any body, because
+    proxies and other servers refuse in their own words; a 2xx must hold a JSON object.
+    """
+    answer = read_answer(data)
+    if answer is None:
+        return None
+    _, _, text = data.partition(b"\r\n\r\n")
+    try:
+        body = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        body = None
+    if answer.status < 300:
+        if not isinstance(body, dict):
+            raise UnreadableAnswerError("a 2xx without its JSON object")
+        return Reply(answer.status, answer.closes, "", body)
+    code = body.get("code") if isinstance(body, dict) else None
+    return Reply(answer.status, answer.closes, code if isinstance(code, str) else "", {})
+
+
+def read_accepted(body: dict[str, Any]) -> tuple[str, int, int]:
+    """Give the session, the frames and the position that a batch's 202 names.
+
+    Raises UnreadableAnswerError when one of them is missing or of another type.
+    """
+    session = body.get("session_id")
+    frames = body.get("frames_accepted")
+    position = body.get("buffer_position_bytes")
+    # `type`, not isinstance: a bool is no count.
+    if type(session) is not str or type(frames) is not int or type(position) is not int:
+        raise UnreadableAnswerError("a batch's 202 without its three fields")
+    return session, frames, position

@@ -1,0 +1,228 @@
+"""One load run, from the first look at the server to the account that has to add up.
+
+Theory of operation
+-------------------
+::
+
+    settle, count ─> fork workers ─> each second: all ticks -> a Second -> watch
+                                        │ stopped? -> tell the workers
+                                     accounts of all workers
+    settle, count ─> reconcile ─> LoadRun
+
+The parent sends nothing itself: it merges, looks at the server's process, and shows. It runs on the
+generator's cores as well, because on the server's it would take from what it measures.
+
+The server may be used for many runs, one after the other. `first_session` and `first_batch` say
+where this one begins: new sessions, or later batches of the same ones.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from penstock.bench.latencies import Latencies
+from penstock.bench.load import worker
+from penstock.bench.load.batches import batches_for
+from penstock.bench.load.plan import Assignment, Kind, check_plan
+from penstock.bench.load.processes import Work, Workers
+from penstock.bench.load.reconcile import ClientSide, reconcile
+from penstock.bench.load.seconds import Seconds, ServerLook, merge
+from penstock.bench.load.target import Target
+from penstock.bench.load.worker import WorkerAccount
+from penstock.bench.machine import allow_open_files
+from penstock.bench.report.models import Latency, LoadPlan, LoadRun, Second
+from penstock.bench.scrape import settle
+
+Watch = Callable[[Second], None]
+
+# How often a wish to stop is looked at.
+_LOOK_SECONDS = 0.2
+# Before the first request is due: a process to fork, and per session a token to sign.
+_START_SECONDS = 0.5
+_START_SECONDS_A_SESSION = 50e-6
+_EXAMPLES = 3
+_OTHER_FILES = 128
+
+
+@dataclass(slots=True)
+class _Course:
+    """What became known while the run was under way."""
+
+    # One more than seconds: the first is from before.
+    looks: list[ServerLook]
+    seconds: list[Second] = field(default_factory=list[Second])
+    batches: list[int] = field(default_factory=list[int])
+    accounts: list[WorkerAccount] = field(default_factory=list[WorkerAccount])
+    interrupted: bool = False
+
+
+def run_load(
+    plan: LoadPlan,
+    target: Target,
+    *,
+    watch: Watch,
+    stopped: Callable[[], bool],
+    first_session: int = 0,
+    first_batch: int = 0,
+    work: Work | None = None,
+) -> LoadRun:
+    """Send what the plan says and account for it. Raises BenchError when it cannot be done.
+
+    `work` is what a worker process does, if not the usual.
+    """
+    check_plan(plan)
+    if work is None:
+        work = partial(worker.work, members=batches_for(plan, first_batch))
+    allow_open_files(open_files(plan))
+    with _on_cores(target.cores):
+        before = settle(target)
+        start = _START_SECONDS + plan.sessions / plan.processes * _START_SECONDS_A_SESSION
+        begin_at = time.monotonic() + start
+        assignments = [
+            Assignment(
+                plan=plan,
+                worker=number,
+                address=target.address,
+                secret=target.secret,
+                begin_at=begin_at,
+                first_session=first_session,
+                first_batch=first_batch,
+                routes=target.routes,
+            )
+            for number in range(plan.processes)
+        ]
+        with Workers(assignments, target.cores, work) as workers:
+            course = _follow(workers, plan, target, watch, stopped)
+        after = settle(target)
+        last_rss = target.resident_bytes()
+    client = client_side(course.accounts)
+    steady = _steady(plan, course)
+    steady_seconds = course.seconds[steady.start : steady.stop]
+    return LoadRun(
+        plan=plan,
+        seconds=course.seconds,
+        latency=_latencies(course.accounts),
+        outcomes=_outcomes(course.accounts),
+        answered_a_second=_mean([second.answered for second in steady_seconds]),
+        frames_sent=client.frames_sent,
+        frames_accepted=client.frames_accepted,
+        batches_unanswered=sum(account.batches_unanswered for account in course.accounts),
+        cpu_us_a_batch=_cpu_us_a_batch(course, steady),
+        rss_first_bytes=course.looks[0].rss_bytes,
+        rss_peak_bytes=_peak([look.rss_bytes for look in course.looks] + [last_rss]),
+        rss_last_bytes=last_rss,
+        harness_cpu_share=_mean([second.harness_cpu_share for second in steady_seconds]),
+        interrupted=course.interrupted,
+        reconciliation=reconcile(client, before, after),
+    )
+
+
+def open_files(plan: LoadPlan) -> int:
+    """Give how many files a worker may have open at once: connections above all."""
+    pool = plan.sessions if plan.connections is None else plan.connections
+    return pool + round(plan.hostile_share * plan.sessions) + _OTHER_FILES
+
+
+def _follow(
+    workers: Workers, plan: LoadPlan, target: Target, watch: Watch, stopped: Callable[[], bool]
+) -> _Course:
+    course = _Course([_look(target)])
+    seconds = Seconds(plan.processes)
+    cores = len(target.cores) or len(os.sched_getaffinity(0))
+    while workers.running:
+        if not course.interrupted and stopped():
+            course.interrupted = True
+            workers.stop()
+        for number, message in workers.messages(_LOOK_SECONDS):
+            if isinstance(message, WorkerAccount):
+                course.accounts.append(message)
+            elif (ticks := seconds.add(number, message)) is not None:
+                now = _look(target)
+                second = merge(ticks, course.looks[-1], now, cores=cores)
+                course.seconds.append(second)
+                course.batches.append(sum(len(tick.latencies_us) for tick in ticks))
+                course.looks.append(now)
+                watch(second)
+    return course
+
+
+def client_side(accounts: Sequence[WorkerAccount]) -> ClientSide:
+    """Add up what the workers know."""
+    return ClientSide(
+        frames_sent=sum(account.frames_sent for account in accounts),
+        frames_accepted=sum(account.frames_accepted for account in accounts),
+        frames_refused=_total(account.frames_refused for account in accounts),
+        frames_unanswered=sum(account.frames_unanswered for account in accounts),
+        hostile_frames=_total(account.hostile_frames for account in accounts),
+        mismatches=sum(account.mismatches for account in accounts),
+        mismatch_examples=tuple(
+            example for account in accounts for example in account.mismatch_examples
+        )[:_EXAMPLES],
+        wrong_hostile=_total(account.wrong_hostile for account in accounts),
+    )
+
+
+def _total(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(sorted(total.items()))
+
+
+def _outcomes(accounts: Sequence[WorkerAccount]) -> dict[str, dict[str, int]]:
+    kinds = sorted({kind for account in accounts for kind in account.outcomes})
+    return {
+        kind.value: _total(account.outcomes.get(kind, {}) for account in accounts) for kind in kinds
+    }
+
+
+def _latencies(accounts: Sequence[WorkerAccount]) -> dict[str, Latency]:
+    merged: dict[Kind, Latencies] = {}
+    for account in accounts:
+        for kind, encoded in account.latencies.items():
+            merged.setdefault(kind, Latencies()).add(Latencies.decode(encoded))
+    return {kind.value: latencies.as_latency() for kind, latencies in sorted(merged.items())}
+
+
+def _steady(plan: LoadPlan, course: _Course) -> range:
+    """Give the seconds during which all sessions were on, from their first to their last whole."""
+    at = [second.at for second in course.seconds]
+    # The second in which it was stopped is not whole.
+    end = at[-1] if course.interrupted and at else plan.ramp_seconds + plan.seconds - 1
+    inside = [n for n, second in enumerate(at) if plan.ramp_seconds <= second <= end]
+    return range(inside[0], inside[-1] + 1) if inside else range(0)
+
+
+def _cpu_us_a_batch(course: _Course, steady: range) -> float | None:
+    answered = sum(course.batches[steady.start : steady.stop])
+    begun, ended = course.looks[steady.start].cpu_seconds, course.looks[steady.stop].cpu_seconds
+    if not answered or begun is None or ended is None:
+        return None
+    return (ended - begun) / answered * 1e6
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _peak(seen: Sequence[int | None]) -> int | None:
+    return max((value for value in seen if value is not None), default=None)
+
+
+def _look(target: Target) -> ServerLook:
+    return ServerLook(time.monotonic(), target.cpu_seconds(), target.resident_bytes())
+
+
+@contextmanager
+def _on_cores(cores: Sequence[int]) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    if cores:
+        os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,3 @@
+module penstock.example/peer
+
+go 1.19

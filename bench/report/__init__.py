@@ -1,0 +1,1 @@
+"""What was measured: its model, and the ways to show it."""

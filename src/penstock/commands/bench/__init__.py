@@ -1,0 +1,23 @@
+"""`penstock bench`: what the service can do, measured, and peers that do the same work."""
+
+import typer
+
+from penstock.commands.bench.capacity import capacity
+from penstock.commands.bench.compare import compare
+from penstock.commands.bench.grants import grants
+from penstock.commands.bench.load import load
+from penstock.commands.bench.peers import peers
+from penstock.commands.bench.scale import scale
+from penstock.commands.bench.show import show
+
+app = typer.Typer(
+    help="Measure this service, and peers that do the same work. Loopback only.",
+    no_args_is_help=True,
+)
+app.command()(load)
+app.command()(capacity)
+app.command()(peers)
+app.command()(scale)
+app.command()(compare)
+app.command()(show)
+app.command()(grants)
