@@ -1,7 +1,7 @@
 """A session's whole state as plain values, so that another process can go on with it."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from penstock.engine.motion.reach import NO_REACH, Reach
 from penstock.engine.outcomes import Tally
@@ -19,8 +19,7 @@ class SessionIdentity:
     org_id: str
 
 
-@dataclass(slots=True, frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """A session between two chunks of frames: everything settled, nothing pending.
 
     `accepted_frames` counts what clients were told was accepted; it is the basis of

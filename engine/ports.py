@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from penstock.engine.checkpoint import Checkpoint
 from penstock.engine.inbox import Arrival
@@ -72,8 +72,7 @@ class Quotas(Protocol):
 MAX_CHUNK_BATCHES = 15
 
 
-@dataclass(slots=True, frozen=True, eq=False)
-class SpoolChunk:
+class SpoolChunk(NamedTuple):
     """What one append adds to one session's file: the state before it, then the batches.
 
     At most MAX_CHUNK_BATCHES. None is allowed: the checkpoint alone is then written.

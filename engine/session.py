@@ -30,7 +30,7 @@ FAILED        its actor crashed; the checkpoint before the crash is kept
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -275,8 +275,7 @@ class SessionActor:
             self._plant.memory.give(chunk.held_bytes)
             self._chunk = None
         self._plant.ledger.settle(self.tally, reason, self.tally.pending)
-        return replace(
-            last,
+        return last._replace(
             accepted_frames=self.accepted_frames,
             tally=self.tally.settled(),
         )
@@ -395,8 +394,7 @@ def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpo
         warn(f"{type(error).__name__}: {error}")
         timeline = before.timeline
         ledger.settle(tally, Reason.ACTOR_CRASHED, tally.pending)
-    return replace(
-        before,
+    return before._replace(
         accepted_frames=before.accepted_frames + frames,
         timeline=timeline,
         tally=tally,

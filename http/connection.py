@@ -60,7 +60,7 @@ class Connection(TCPServer):
         # What `_serve_nowait` leaves to the connection's task: what it has read, or could not send.
         self._step: Hot | Early | Step | None = None
         self._unsent = b""
-        self._express = Express(front.head_limits)
+        self._express = Express(front.head_limits, front.pose.known_heads)
         self._hypercorn: Protocols | None = None
         self._scope = trio.CancelScope()
         self._sending: trio.CancelScope | None = None

@@ -5,9 +5,12 @@ a third of the time.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
+
+if TYPE_CHECKING:
+    from penstock.http.session_tokens import SessionClaims
 
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
@@ -28,6 +31,10 @@ class Head:
     sidecar: bytes = b""
     request_id: bytes = b""
     origin: bytes = b""
+    # Of a head that may be known again (see `known_heads`): its key, and what its token said when
+    # it was verified.
+    key: bytes = b""
+    claims: "SessionClaims | None" = None
 
 
 class Answer(NamedTuple):

@@ -19,7 +19,7 @@ is surrendered before any effect, and Hypercorn answers it. So there is one opin
 requests, and the lane cannot be tricked into another: it never guesses.
 
 The head is parsed by llhttp (httptools), which also gets the body afterwards, so that one parser
-serves the whole connection.
+serves the whole connection; a head that is known already (see `known_heads`) is not parsed again.
 """
 
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ import httptools
 
 from penstock.engine.wire import MAX_MEMBER_BYTES
 from penstock.http.exchange import Head
+from penstock.http.known_heads import KnownHeads
 from penstock.http.pose import PATH
 
 _METHOD_AND_PATH = b"POST " + PATH.encode()
@@ -158,10 +159,11 @@ class _HeadParser:
 class Express:
     """The reader of one connection."""
 
-    __slots__ = ("_body_start", "_buffer", "_head", "_length", "_limits", "_parser")
+    __slots__ = ("_body_start", "_buffer", "_head", "_known", "_length", "_limits", "_parser")
 
-    def __init__(self, limits: HeadLimits) -> None:
+    def __init__(self, limits: HeadLimits, known: KnownHeads) -> None:
         self._limits = limits
+        self._known = known
         self._parser: _HeadParser | None = None
         self._buffer = b""
         self._head: Head | None = None
@@ -201,7 +203,7 @@ class Express:
             if step is not None:
                 return step
         head = self._head
-        if head is None or self._parser is None:  # pragma: no cover - _find_head sets both
+        if head is None:  # pragma: no cover - _find_head sets it
             return Step.COLD
         if self._length > MAX_MEMBER_BYTES:
             return Early(head)
@@ -211,6 +213,8 @@ class Express:
         body = buffer[self._body_start : end]
         self._buffer = buffer[end:]
         self._head = None
+        if head.claims is not None or self._parser is None:  # known, so never parsed
+            return Hot(head, body, keep_alive=True)
         self._parser.skip_body(body)
         return Hot(head, body, self._parser.keep_alive)
 
@@ -221,9 +225,16 @@ class Express:
             # A line that ends without CR may be the end of a head to h11; it never is to us.
             bare = buffer.count(b"\n") != buffer.count(b"\r\n")
             return Step.COLD if bare or len(buffer) >= limits.max_header_bytes else Step.MORE
+        raw = buffer[:end]
+        key, known = self._known.find(raw)
+        if known is not None and known.content_length is not None:
+            self._length = known.content_length
+            self._body_start = end
+            self._head = known
+            return None
         parser = self._parser or _HeadParser()
         self._parser = parser
-        if not parser.parse(buffer[:end]) or parser.fields.count > limits.max_header_count:
+        if not parser.parse(raw) or parser.fields.count > limits.max_header_count:
             return Step.COLD
         fields = parser.fields
         found = fields.found
@@ -240,5 +251,6 @@ class Express:
             found.get(b"x-batch-meta", b""),
             found.get(b"x-request-id", b""),
             found.get(b"origin", b""),
+            key if parser.keep_alive else b"",
         )
         return None

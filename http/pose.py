@@ -17,6 +17,7 @@ from penstock.http.gates import (
     refuse_type,
     refuse_wire,
 )
+from penstock.http.known_heads import KnownHeads
 from penstock.http.problems import BY_CODE, Problem, problem_answer
 from penstock.http.session_tokens import SessionClaims, TokenRefusedError, TokenVerifier
 
@@ -28,6 +29,7 @@ class PoseFrames:
     """The surface. `check_head` may be asked before the body is there; `answer` asks everything."""
 
     tokens: TokenVerifier
+    known_heads: KnownHeads
     consents: Consents
     quotas: Quotas
     rate: RateGate
@@ -36,8 +38,14 @@ class PoseFrames:
 
     def check_head(self, head: Head) -> Answer | SessionClaims:
         """Pass the gates that need no body: token and size."""
+        now = self.clock.unix()
         try:
-            claims = self.tokens.verify(head.authorization, self.clock.unix())
+            if head.claims is not None:
+                claims = self.tokens.verify_again(head.claims, now)
+            else:
+                claims = self.tokens.verify(head.authorization, now)
+                if head.key:
+                    self.known_heads.remember(head, claims)
         except TokenRefusedError as refused:
             return problem_answer(refused.problem, refused.detail)
         return refuse_size(head.content_length) or claims

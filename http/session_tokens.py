@@ -97,6 +97,22 @@ class TokenVerifier:
             self._hits += 1
         if now_unix >= claims.expires_unix:
             self._cache.pop(digest, None)
+        self._check_times(claims, now_unix)
+        if known is None:
+            # Only what holds is kept: nobody can push others out with tokens that do not.
+            while len(self._cache) >= self._max_entries:
+                del self._cache[next(iter(self._cache))]
+            self._cache[digest] = claims
+        return claims
+
+    def verify_again(self, claims: SessionClaims, now_unix: float) -> SessionClaims:
+        """Give the claims of a token that was verified before, if it still holds."""
+        self._hits += 1
+        self._check_times(claims, now_unix)
+        return claims
+
+    def _check_times(self, claims: SessionClaims, now_unix: float) -> None:
+        if now_unix >= claims.expires_unix:
             raise TokenRefusedError(
                 Problem.TOKEN_EXPIRED,
                 f"the token expired {now_unix - claims.expires_unix:.0f} s ago",
@@ -106,12 +122,6 @@ class TokenVerifier:
                 Problem.TOKEN_NOT_YET_VALID,
                 f"the token begins to hold in {claims.issued_unix - now_unix:.0f} s",
             )
-        if known is None:
-            # Only what holds is kept: nobody can push others out with tokens that do not.
-            while len(self._cache) >= self._max_entries:
-                del self._cache[next(iter(self._cache))]
-            self._cache[digest] = claims
-        return claims
 
     def statistics(self) -> TokenCacheStatistics:
         """Give the cache's state."""

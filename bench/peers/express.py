@@ -23,6 +23,7 @@ from penstock.http.edge import CorsRules, Edge
 from penstock.http.front import Bind, Front, FrontLimits, make_config, open_front
 from penstock.http.gates import RateGate, RateLimits
 from penstock.http.health import Readiness
+from penstock.http.known_heads import KnownHeads
 from penstock.http.meters import RequestMeter
 from penstock.http.pose import PoseFrames
 from penstock.http.session_tokens import TokenVerifier
@@ -106,7 +107,15 @@ def make_front(secret: bytes) -> Front:
     tokens = TokenVerifier([secret], cache_entries=_TOKENS, leeway_seconds=_LEEWAY_SECONDS)
     rate = RateGate(RateLimits(_NEVER_REACHED, _NEVER_REACHED))
     everybody = _Everybody()
-    pose = PoseFrames(tokens, everybody, everybody, rate, cast("Sessions", _Forgetful()), clock)
+    pose = PoseFrames(
+        tokens,
+        KnownHeads(_TOKENS),
+        everybody,
+        everybody,
+        rate,
+        cast("Sessions", _Forgetful()),
+        clock,
+    )
     edge = Edge(CorsRules(), clock)
     meter = RequestMeter()
     limits = AppLimits(_FRONT.request_timeout_seconds, _FRONT.max_header_count)

@@ -38,6 +38,7 @@ from penstock.http.edge import CorsRules, Edge
 from penstock.http.front import Bind, Front, FrontLimits, make_config, open_front
 from penstock.http.gates import RateGate, RateLimits
 from penstock.http.health import Finding, Readiness
+from penstock.http.known_heads import KnownHeads
 from penstock.http.meters import RequestMeter
 from penstock.http.metrics import Exposition, PenstockCollector, Sources
 from penstock.http.pose import PoseFrames
@@ -177,7 +178,8 @@ def _compose(
         leeway_seconds=settings.token_leeway_seconds,
     )
     rate = RateGate(RateLimits(settings.rate_batches_per_second, settings.rate_burst))
-    pose = PoseFrames(tokens, grants, grants, rate, sessions, clock)
+    known_heads = KnownHeads(settings.token_cache_entries)
+    pose = PoseFrames(tokens, known_heads, grants, grants, rate, sessions, clock)
     edge = Edge(CorsRules(settings.cors_origins, settings.cors_max_age_seconds), clock)
     meter = RequestMeter()
     stopping = trio.Event()

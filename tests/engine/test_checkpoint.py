@@ -1,12 +1,16 @@
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.engine.checkpoint import CHECKPOINT_VERSION, Checkpoint, SessionIdentity
+from penstock.engine.motion.joints import JOINTS
+from penstock.engine.motion.reach import Reach
 from penstock.engine.outcomes import Reason, Tally
 from penstock.engine.timeline import Timeline
 
@@ -18,7 +22,11 @@ timelines = st.builds(
     Timeline, st.none() | counts, st.none() | counts, counts, counts, counts, counts, counts
 )
 identities = st.builds(SessionIdentity, *[st.uuids().map(str)] * 3)
-checkpoints = st.builds(Checkpoint, identities, counts, counts, timelines, tallies)
+degrees = st.just(math.nan) | st.integers(-900, 1800).map(lambda tenths: tenths / 10)
+reaches = st.lists(degrees, min_size=2 * len(JOINTS), max_size=2 * len(JOINTS)).map(
+    lambda row: Reach(np.array(row, np.float32).reshape(2, -1))
+)
+checkpoints = st.builds(Checkpoint, identities, counts, counts, timelines, tallies, reaches)
 
 
 @given(checkpoints)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.http.express import Early, Express, HeadLimits, Hot, Step
+from penstock.http.known_heads import KnownHeads
 
 LIMITS = HeadLimits(max_header_bytes=1024, max_header_count=12)
 LINE = b"POST /v1/pose/frames HTTP/1.1\r\n"
@@ -22,7 +23,7 @@ Result = tuple[list[tuple[Any, ...]], Step | type[Early], bytes]
 
 def _read(pieces: Iterable[bytes]) -> Result:
     """Feed pieces as the connection does: requests found, how it ended, what was not answered."""
-    express = Express(LIMITS)
+    express = Express(LIMITS, KnownHeads(16))
     found: list[tuple[Any, ...]] = []
     step: Hot | Early | Step = Step.MORE
     fed = iter(pieces)

@@ -17,6 +17,7 @@ import trio
 from penstock.engine import wire
 from penstock.http.exchange import Answer
 from penstock.http.express import Early, Express, HeadLimits, Hot, Step
+from penstock.http.known_heads import KnownHeads
 from penstock.http.problems import BY_CODE, Problem
 
 REQUESTS = 200_000 if os.environ.get("PENSTOCK_TEST_LONG") else 20_000
@@ -84,7 +85,7 @@ class Attacker:
 
 async def _attack(pose: Any, pieces: list[bytes]) -> str:
     """Give one request to a new connection's reader; tell the answer's code, or how it ended."""
-    express = Express(LIMITS)
+    express = Express(LIMITS, KnownHeads(16))
     ended = "more"
     fed = b""
     for piece in pieces:

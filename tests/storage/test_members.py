@@ -2,9 +2,9 @@ import gzip
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from penstock.engine import wire
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.inbox import Arrival
+from penstock.engine.motion.joints import JOINTS
+from penstock.engine.motion.reach import NO_REACH, Reach
 from penstock.engine.outcomes import Reason, Tally
 from penstock.engine.ports import MAX_CHUNK_BATCHES, SpoolChunk
 from penstock.engine.timeline import Timeline
@@ -50,6 +52,10 @@ checkpoints = st.builds(
     st.dictionaries(st.sampled_from(list(Reason)), st.integers(0, 2**40)).map(
         lambda ended: Tally(sum(ended.values()), 0, ended)
     ),
+    st.integers(-900, 1800).map(
+        lambda tenths: Reach(np.full((2, len(JOINTS)), tenths / 10, np.float32))
+    )
+    | st.just(NO_REACH),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
@@ -265,7 +271,7 @@ def test_a_chunk_of_the_promised_size_fits_whatever_its_sidecars(
     )
     chunk = make_chunk(1, *[batch] * MAX_CHUNK_BATCHES)
     tally = Tally(0, 0, dict.fromkeys(Reason, 2**53))
-    chunk = replace(chunk, before=replace(chunk.before, tally=tally))
+    chunk = chunk._replace(before=chunk.before._replace(tally=tally))
     header, _ = parse_header(chunk_header(chunk))
     assert {entry.sidecar for entry in header.entries} == {sidecar}
 

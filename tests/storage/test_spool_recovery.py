@@ -2,7 +2,6 @@ import errno
 import gzip
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -275,7 +274,7 @@ def test_a_recovered_session_goes_on_with_sidecars_and_lengths(
     recovered = spool.recover(ONE)
     assert recovered is not None
     assert recovered.torn_frames == 2
-    spool.append([replace(chunk, batches=chunk.batches[1:])])
+    spool.append([chunk._replace(batches=chunk.batches[1:])])
     report = read_replay(path)
     assert (report.chunks, report.batches, report.frames, report.verified) == (2, 2, 4, True)
     assert report.sidecars.values == {"camera_resolution": {"640x480": 2}}
