@@ -176,10 +176,10 @@ def find_capacity(
     while not interrupted and (rate := search.next_rate()) is not None:
         judged = attempt(rate)
         interrupted = judged.interrupted
+        faults += judged.faults
         if interrupted:
             break
         trials.append(judged.trial)
-        faults += judged.faults
         if judged.void:
             search.void(judged.trial.rate)
         else:
@@ -190,13 +190,15 @@ def find_capacity(
     if not interrupted and found.certainty in {Certainty.FOUND, Certainty.AT_LEAST}:
         judged = attempt(_CONFIRMED_SHARE * found.rate)
         interrupted = judged.interrupted
+        faults += judged.faults
         if not interrupted:
             confirmed = judged.trial
-            faults += judged.faults
             tell(f"80 % of it: {_told(judged)}")
     return CapacityOutcome(
         CapacityRun(
             bound_p99_ms=plan.bound_ms,
+            precision=plan.precision,
+            certainty=found.certainty.value,
             trials=trials,
             rate=found.rate,
             low=found.low,

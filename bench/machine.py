@@ -15,8 +15,17 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PACKAGES = ("penstock", "trio", "hypercorn", "quart", "quart-trio", "httptools", "h11", "numpy")
 
 
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+# What "unlimited" comes to: the kernel's own bound of a process (fs.nr_open).
+_MOST_FILES = 1_048_576
+
+
 class TooFewFilesError(BenchError):
     """The limit of open files does not let the run take place."""
+
+
+class TooFewPortsError(BenchError):
+    """There are not enough local ports for the connections."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,8 +76,10 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
-def allow_open_files(needed: int) -> None:
-    """Raise this process's limit as far as it may go; raise TooFewFilesError when that is too low.
+def allow_open_files(needed: int) -> int:
+    """Raise this process's limit as far as it may go, and give it.
+
+    Raises TooFewFilesError when that is too low.
 
     Servers started afterwards inherit the limit.
     """
@@ -79,7 +90,19 @@ def allow_open_files(needed: int) -> None:
     if hard != unlimited and hard < needed:
         raise TooFewFilesError(
             f"{needed} open files are needed and the hard limit is {hard}; raise it (ulimit -Hn) "
-            "or take fewer sessions"
+            "or take fewer connections or sessions"
+        )
+    return hard if hard != unlimited else _MOST_FILES
+
+
+def check_local_ports(connections: int) -> None:
+    """Raise TooFewPortsError when one client address cannot have so many connections to a port."""
+    low, high = map(int, _PORT_RANGE.read_text().split())
+    ports = high - low + 1
+    if connections > ports:
+        raise TooFewPortsError(
+            f"{connections:,} connections to one server need as many local ports and there are "
+            f"{ports:,}; take fewer connections, or widen net.ipv4.ip_local_port_range"
         )
 
 

@@ -62,7 +62,7 @@ def compare(turns: Sequence[Turns], base: str) -> list[Peer]:
 
     `ratio` is of the median rates; `ratio_low` and `ratio_high` are the least and the greatest of
     the rounds' own ratios, each between turns of the same round: a few rounds carry no finer
-    interval. In a form that the base does not have, all three are 0.
+    interval. Where the base does not have the form, or answered nothing, there is none.
     """
     bases = {one.form: one.rounds for one in turns if one.name == base}
     return [_compared(one, bases.get(one.form, ())) for one in turns]
@@ -83,9 +83,9 @@ def _compared(one: Turns, base: Sequence[PeerRound]) -> Peer:
         form=one.form,
         told=one.told,
         rate=rate,
-        ratio=rate / base_rate if base_rate else 0.0,
-        ratio_low=min(ratios, default=0.0),
-        ratio_high=max(ratios, default=0.0),
+        ratio=rate / base_rate if base_rate else None,
+        ratio_low=min(ratios, default=None) if base_rate else None,
+        ratio_high=max(ratios, default=None) if base_rate else None,
         rounds=list(one.rounds),
     )
 

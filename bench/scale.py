@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 
 from penstock.bench import scale_lines
 from penstock.bench.closed_loop import ClosedLoop
-from penstock.bench.machine import allow_open_files
+from penstock.bench.machine import allow_open_files, check_local_ports
 from penstock.bench.report.models import ScaleRun
 from penstock.bench.scale_lines import Points
 from penstock.bench.scale_plan import ScalePlan
@@ -94,7 +94,9 @@ def measure_scale(plan: ScalePlan, tell: Tell) -> tuple[ScaleRun, list[str]]:
     lines: list[Points] = []
     if "sessions" in plan.what:
         most = max(plan.sessions)
-        allow_open_files(_OTHER_FILES + (most if plan.own_connections else CONNECTIONS))
+        connections = most if plan.own_connections else CONNECTIONS
+        allow_open_files(_OTHER_FILES + connections)
+        check_local_ports(connections)
         heads = make_traffic(most, SECRET).heads
         lines += _by_sessions(plan, heads, progress)
         lines.append(_memory_at_rest(plan, heads, progress))

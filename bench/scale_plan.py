@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from penstock.bench.limits import needed_settings
 from penstock.bench.scale_steps import BATCHES_EACH, CONNECTIONS, WARM_UP_SECONDS
 
 WHAT = ("sessions", "frames", "age")
@@ -12,11 +13,6 @@ WHAT = ("sessions", "frames", "age")
 _REST_SECONDS = 3
 # A session that is to be many minutes old within seconds sends far more often than a camera.
 _AGE_SETTINGS: Mapping[str, object] = {"rate_batches_per_second": 1000, "rate_burst": 1000}
-# Defaults of the settings that a large run must raise.
-_LIVE_LIMIT = 20_000
-_CONNECTION_LIMIT = 12_000
-# More than a batch costs while it waits, compressed and inflated.
-_BATCH_BYTES = 16_384
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,15 +45,17 @@ class ScalePlan:
 
     def live_settings(self) -> dict[str, object]:
         """Give the settings for sessions that share a few connections."""
-        return {**self._needed(CONNECTIONS), **self.settings}
+        return {**needed_settings(max(self.sessions), CONNECTIONS), **self.settings}
 
     def resting_settings(self) -> dict[str, object]:
         """Give the settings for sessions that are soon laid to rest."""
-        return {**self._needed(CONNECTIONS), "session_rest_seconds": _REST_SECONDS, **self.settings}
+        needed = needed_settings(max(self.sessions), CONNECTIONS)
+        return {**needed, "session_rest_seconds": _REST_SECONDS, **self.settings}
 
     def connected_settings(self) -> dict[str, object]:
         """Give the settings for sessions with a connection each."""
-        return {**self._needed(max(self.sessions)), **self.settings}
+        most = max(self.sessions)
+        return {**needed_settings(most, most), **self.settings}
 
     def age_settings(self) -> dict[str, object]:
         """Give the settings for sessions that age fast."""
@@ -80,13 +78,3 @@ class ScalePlan:
             or "defaults"
             for question, some in by_question.items()
         }
-
-    def _needed(self, connections: int) -> dict[str, object]:
-        needed: dict[str, object] = {}
-        sessions = max(self.sessions)
-        if sessions > _LIVE_LIMIT:
-            needed["max_live_sessions"] = sessions
-            needed["frame_memory_bytes"] = sessions * _BATCH_BYTES
-        if connections > _CONNECTION_LIMIT:
-            needed["max_connections"] = connections
-        return needed

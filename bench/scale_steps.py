@@ -17,6 +17,8 @@ from penstock.bench.servers import RunningServer, penstock_spec, run_server
 CONNECTIONS = 32
 # Batches by which a new session is brought to its usual state.
 BATCHES_EACH = 3
+# Each of them: a session's usual pace.
+BRING_UP_SECONDS = 1.0
 # Longer than spool_flush_seconds: from then on as much is written as is taken in.
 WARM_UP_SECONDS = 1.25
 
@@ -104,7 +106,7 @@ def bring_up(loop: ClosedLoop, requests: NextRequest, count: int, server: Runnin
     Many are settled after each of their batches.
     """
     for left in reversed(range(BATCHES_EACH)):
-        send(loop, requests, count, float(count))
+        send(loop, requests, count, count / BRING_UP_SECONDS)
         if not left or count > _FEW:
             wait_settled(server)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
+from math import isfinite
 from typing import Protocol
 
 from penstock.bench.servers import ServerFailedError
@@ -11,6 +12,7 @@ _TIMEOUT_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
 
 PENDING = "penstock_frames_pending"
+SEEN = "penstock_frames_seen_total"
 
 Metrics = dict[str, float]
 
@@ -50,7 +52,8 @@ def scrape_if_served(server: Scraped) -> Metrics | None:
         metrics = parse_metrics(text)
     except ValueError:  # JSON, or a page
         return None
-    return metrics if PENDING in metrics else None
+    known = {name: value for name, value in metrics.items() if isfinite(value)}
+    return known if {PENDING, SEEN} <= known.keys() else None
 
 
 def parse_metrics(text: str) -> Metrics:

@@ -133,7 +133,8 @@ def write_grants(path: Path, sessions: int) -> None:
         {
             "principal_id": principal_id(number),
             "org_id": org_id(number),
-            "purposes": ["biometric"],
+            # What pose frames need, and what media events need.
+            "purposes": ["biometric", "analytics"],
         }
         for number in range(min(sessions, _MOST_PRINCIPALS))
     ]

@@ -8,7 +8,8 @@ came due has exactly one outcome:
     unanswered     the run ended first                 unsent       it never got a connection
     held           a slow client was not cut off       unfinished   a slow client when the run ended
 
-A `Tick` counts honest patients' requests only, of all kinds, but the latencies are those of poses.
+A `Tick` counts honest patients' requests only, of all kinds, but the latencies are those of poses
+that were accepted: refusals are quick, and would make a server that refuses much look fast.
 """
 
 from array import array
@@ -22,6 +23,11 @@ from penstock.bench.load.plan import Kind
 from penstock.bench.load.replies import Reply, read_accepted
 
 _MOST_EXAMPLES = 20
+_TAKEN = "202"
+# Under this name, beside the kinds of request, are the latencies of poses that were refused.
+POSE_REFUSED = "pose refused"
+# Of what a server says: as much as an identifier is long.
+_MOST_NAMED = 64
 # What the server says itself that it did not take; after any other 5xx nobody knows.
 _CERTAIN = 503
 
@@ -30,9 +36,9 @@ _CERTAIN = 503
 class Tick:
     """One second of one worker; `at` counts from the run's begin.
 
-    `latencies_us` holds one value for each pose answered in this second, whatever the answer.
-    `backlog` are requests that are due and not sent, `lag_us` is how late the worker itself looked
-    at the latest request, `cpu_share` its processor time.
+    `latencies_us` holds one value for each pose accepted in this second. `backlog` are requests
+    that are due and not sent, `lag_us` is how late the worker itself looked at the latest request,
+    `cpu_share` its processor time.
     """
 
     at: int
@@ -49,13 +55,14 @@ class Tick:
 
 @dataclass
 class WorkerAccount:
-    """The whole run of one worker; picklable. `latencies` are histograms as `Latencies` encodes.
+    """The whole run of one worker; picklable.
 
+    `latencies` are histograms as `Latencies` encodes them, by kind, refused poses apart.
     Frames are those of honest patients' poses; `frames_refused` is by code, or by status where
     there is none. `hostile_frames` says, by outcome, how many frames malformed batches claimed.
     """
 
-    latencies: dict[Kind, bytes] = field(default_factory=dict)
+    latencies: dict[str, bytes] = field(default_factory=dict)
     outcomes: dict[Kind, dict[str, int]] = field(default_factory=dict)
     frames_sent: int = 0
     frames_accepted: int = 0
@@ -77,7 +84,7 @@ class Account:
         self.tick = Tick(0)
         self.backlog = 0
         self._whole = WorkerAccount()
-        self._latencies: dict[Kind, Latencies] = {}
+        self._latencies: dict[str, Latencies] = {}
         self._poses = Latencies()
 
     def next_tick(self) -> Tick:
@@ -92,8 +99,8 @@ class Account:
         whole = self._whole
         whole.connects_refused = connects_refused
         if self._poses:
-            self._latencies[Kind.POSE] = self._poses
-        whole.latencies = {kind: found.encode() for kind, found in self._latencies.items()}
+            self._latencies[Kind.POSE.value] = self._poses
+        whole.latencies = {name: found.encode() for name, found in self._latencies.items()}
         return whole
 
     def came_due(self, lag_us: int) -> None:
@@ -141,10 +148,10 @@ class Account:
             partly = whole.frames_refused.get("accepted_partly", 0)
             whole.frames_refused["accepted_partly"] = partly + frames - believed
         if wrong is None and named != session_id:
-            wrong = f"an answer for session {named}"
+            wrong = f"an answer for session {named[:_MOST_NAMED]!r}"
         if wrong is not None:
             self._mismatch(f"session {session_id}: {wrong}")
-        return "202"
+        return _TAKEN
 
     def pose_lost(self, ledger: SessionLedger, frames: int, how: str) -> str:
         """Count the frames of a batch without an answer; give its outcome."""
@@ -161,10 +168,12 @@ class Account:
         if latency_us is None:
             return
         tick.answered += 1
-        if kind is Kind.POSE:
+        if kind is not Kind.POSE:
+            self._record(kind.value, latency_us)
+        elif outcome == _TAKEN:
             tick.latencies_us.append(latency_us)
         else:
-            self._record(kind, latency_us)
+            self._record(POSE_REFUSED, latency_us)
 
     def hostile_concluded(
         self, kind: Kind, outcome: str, latency_us: int | None, frames: int
@@ -172,7 +181,7 @@ class Account:
         """Count what a hostile client got, and whether it was right."""
         self._count(kind, outcome)
         if latency_us is not None:
-            self._record(kind, latency_us)
+            self._record(kind.value, latency_us)
         if frames:
             claimed = self._whole.hostile_frames
             claimed[outcome] = claimed.get(outcome, 0) + frames
@@ -187,10 +196,10 @@ class Account:
             outcomes = self._whole.outcomes[kind] = {}
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
-    def _record(self, kind: Kind, latency_us: int) -> None:
-        if kind not in self._latencies:
-            self._latencies[kind] = Latencies()
-        self._latencies[kind].record(latency_us)
+    def _record(self, name: str, latency_us: int) -> None:
+        if name not in self._latencies:
+            self._latencies[name] = Latencies()
+        self._latencies[name].record(latency_us)
 
     def _mismatch(self, told: str) -> None:
         self._whole.mismatches += 1

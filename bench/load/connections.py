@@ -271,6 +271,7 @@ class Network(Generic[Request]):
         self.client = client
         self.refused = 0
         self._address = address
+        self._family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._epoll = select.epoll()
         self._by_number: dict[int, Connection[Request]] = {}
         self._closing: list[socket.socket] = []
@@ -326,7 +327,7 @@ class Network(Generic[Request]):
     def connect(self, pool: Pool[Request]) -> None:
         """Begin a connection for a pool."""
         try:
-            link = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            link = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError:
             pool.refused()
             return

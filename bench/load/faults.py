@@ -13,6 +13,8 @@ _MOST_CPU_SHARE = 0.9
 _MOST_LAG_MS = 50.0
 # More of the batches than this refused for one reason: the run is not about load any more.
 _MOST_REFUSED_SHARE = 0.5
+# Of the batches: with more unanswered, a p99 of the others is no p99 of what was asked.
+_MOST_UNANSWERED_SHARE = 0.01
 _POSE = "pose"
 
 
@@ -41,6 +43,12 @@ def _of_answers(run: LoadRun) -> Iterator[str]:
     if not any(outcome[:3].isdecimal() for outcome in outcomes):
         yield "no batch was answered"
         return
+    silent = sum(n for outcome, n in outcomes.items() if not outcome[:3].isdecimal())
+    if silent > _MOST_UNANSWERED_SHARE * asked:
+        yield (
+            f"{silent:,} of {asked:,} batches were never answered, and the latencies know nothing "
+            "of them: what was asked for took longer than they say"
+        )
     if outcomes.get("403 consent_required", 0) > _MOST_REFUSED_SHARE * asked:
         yield (
             "most batches were refused for want of consent (403 consent_required): make a grants "

@@ -46,12 +46,13 @@ class SessionLedger:
     def count_accepted(self, sent: int, accepted: int, position_bytes: int) -> str | None:
         """Count a 202, and say in words what its position contradicts; None when it agrees.
 
-        Frames of the batch that the answer does not claim count as refused.
+        Frames of the batch that the answer does not claim count as refused, but a batch is taken
+        whole or not at all: that is a contradiction, too.
         """
         believed = min(max(accepted, 0), sent)
         self.accepted += believed
         self.refused += sent - believed
-        if believed != accepted:
+        if accepted != sent:
             self._move_to(position_bytes)
             return f"{accepted} frames accepted of a batch of {sent}"
         if self._base is None:

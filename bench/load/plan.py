@@ -68,6 +68,23 @@ def check_plan(plan: LoadPlan) -> None:
         raise BenchError("the share of reconnecting sessions is between 0 and 1, of hostile >= 0")
 
 
+def authority(address: tuple[str, int]) -> str:
+    """Write an address as URLs and the Host header do, an IPv6 one in brackets."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def hostile_clients(plan: LoadPlan) -> int:
+    """Give how many hostile clients there are, beside the sessions."""
+    return round(plan.hostile_share * plan.sessions)
+
+
+def most_connections(plan: LoadPlan) -> int:
+    """Give how many connections may be open at once, over all workers."""
+    pool = plan.sessions if plan.connections is None else plan.connections
+    return pool + HOSTILE_CONNECTIONS * hostile_clients(plan)
+
+
 def connections_of(plan: LoadPlan, worker: int) -> int | None:
     """Give how many pooled connections a worker may have; None is one a session."""
     if plan.connections is None:

@@ -1,11 +1,15 @@
 """What an answer says: its status, its code, and for a batch the frames and the position. Pure."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from penstock.bench.answers import UnreadableAnswerError, read_answer
+
+# What is counted, and shown on a terminal, by its name: nothing else that a server may say.
+_CODE = re.compile("[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,7 +46,9 @@ def read_reply(data: bytes) -> Reply | None:
             raise UnreadableAnswerError("a 2xx without its JSON object")
         return Reply(answer.status, answer.closes, "", body)
     code = body.get("code") if isinstance(body, dict) else None
-    return Reply(answer.status, answer.closes, code if isinstance(code, str) else "", {})
+    if not isinstance(code, str) or _CODE.fullmatch(code) is None:
+        code = ""
+    return Reply(answer.status, answer.closes, code, {})
 
 
 def read_accepted(body: dict[str, Any]) -> tuple[str, int, int]:

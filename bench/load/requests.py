@@ -7,7 +7,7 @@ from typing import Protocol
 from penstock.bench.load import hostile, media
 from penstock.bench.load.connections import Pool
 from penstock.bench.load.ledger import SessionLedger
-from penstock.bench.load.plan import HOSTILE, Kind
+from penstock.bench.load.plan import HOSTILE, Kind, authority
 from penstock.bench.load.schedule import Due
 from penstock.bench.traffic import PATH, mint_token, session_id
 
@@ -73,7 +73,7 @@ class Renderer:
         first_batch: int,
         frames_a_batch: int,
     ) -> None:
-        self._host = f"Host: {address[0]}:{address[1]}\r\n"
+        self._host = f"Host: {authority(address)}\r\n"
         self._pose = self._opening(PATH, _POSE_TYPE)
         self._event = self._opening(_MEDIA_PATH, _JSON_TYPE)
         self._members = members
@@ -116,12 +116,8 @@ class Renderer:
             return _joined(self._pose, client.bearer, self._bad(due).body)
         if kind is Kind.HOSTILE_OVERSIZED:
             if _variant(due) % 2:
-                return (
-                    self._pose
-                    + client.bearer
-                    + b"Transfer-Encoding: chunked\r\n\r\n"
-                    + (self._chunked)
-                )
+                chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+                return self._pose + client.bearer + chunked + self._chunked
             return _joined(self._pose, client.bearer, bytes(hostile.OVERSIZED_BYTES))
         member = self._members.member(client.number, due.number)
         if kind is Kind.HOSTILE_EXPIRED:

@@ -27,15 +27,16 @@ from functools import partial
 from penstock.bench.latencies import Latencies
 from penstock.bench.load import worker
 from penstock.bench.load.batches import batches_for
-from penstock.bench.load.plan import Assignment, Kind, check_plan
+from penstock.bench.load.plan import Assignment, check_plan, most_connections
 from penstock.bench.load.processes import Work, Workers
 from penstock.bench.load.reconcile import ClientSide, reconcile
 from penstock.bench.load.seconds import Seconds, ServerLook, merge
 from penstock.bench.load.target import Target
 from penstock.bench.load.worker import WorkerAccount
-from penstock.bench.machine import allow_open_files
-from penstock.bench.report.models import Latency, LoadPlan, LoadRun, Second
-from penstock.bench.scrape import settle
+from penstock.bench.machine import allow_open_files, check_local_ports
+from penstock.bench.report.models import Check, Latency, LoadPlan, LoadRun, Second
+from penstock.bench.scrape import Metrics, settle
+from penstock.bench.servers import ServerFailedError
 
 Watch = Callable[[Second], None]
 
@@ -45,6 +46,7 @@ _LOOK_SECONDS = 0.2
 _START_SECONDS = 0.5
 _START_SECONDS_A_SESSION = 50e-6
 _EXAMPLES = 3
+_PRESENT = "the server was there to the end"
 _OTHER_FILES = 128
 
 
@@ -58,6 +60,8 @@ class _Course:
     batches: list[int] = field(default_factory=list[int])
     accounts: list[WorkerAccount] = field(default_factory=list[WorkerAccount])
     interrupted: bool = False
+    # Why the server was not there to the end.
+    failed: str = ""
 
 
 def run_load(
@@ -78,6 +82,7 @@ def run_load(
     if work is None:
         work = partial(worker.work, members=batches_for(plan, first_batch))
     allow_open_files(open_files(plan))
+    check_local_ports(most_connections(plan))
     with _on_cores(target.cores):
         before = settle(target)
         start = _START_SECONDS + plan.sessions / plan.processes * _START_SECONDS_A_SESSION
@@ -97,8 +102,8 @@ def run_load(
         ]
         with Workers(assignments, target.cores, work) as workers:
             course = _follow(workers, plan, target, watch, stopped)
-        after = settle(target)
-        last_rss = target.resident_bytes()
+        after = _settled(target, course)
+        last_rss = _look(target, course).rss_bytes
     client = client_side(course.accounts)
     steady = _steady(plan, course)
     steady_seconds = course.seconds[steady.start : steady.stop]
@@ -117,20 +122,20 @@ def run_load(
         rss_last_bytes=last_rss,
         harness_cpu_share=_mean([second.harness_cpu_share for second in steady_seconds]),
         interrupted=course.interrupted,
-        reconciliation=reconcile(client, before, after),
+        reconciliation=[*_presence(course), *reconcile(client, before, after)],
     )
 
 
 def open_files(plan: LoadPlan) -> int:
     """Give how many files a worker may have open at once: connections above all."""
-    pool = plan.sessions if plan.connections is None else plan.connections
-    return pool + round(plan.hostile_share * plan.sessions) + _OTHER_FILES
+    return most_connections(plan) + _OTHER_FILES
 
 
 def _follow(
     workers: Workers, plan: LoadPlan, target: Target, watch: Watch, stopped: Callable[[], bool]
 ) -> _Course:
-    course = _Course([_look(target)])
+    course = _Course([])
+    course.looks.append(_look(target, course))
     seconds = Seconds(plan.processes)
     cores = len(target.cores) or len(os.sched_getaffinity(0))
     while workers.running:
@@ -140,8 +145,16 @@ def _follow(
         for number, message in workers.messages(_LOOK_SECONDS):
             if isinstance(message, WorkerAccount):
                 course.accounts.append(message)
-            elif (ticks := seconds.add(number, message)) is not None:
-                now = _look(target)
+                whole = seconds.ended(number)
+            else:
+                whole = seconds.add(number, message)
+            if not whole:
+                continue
+            now = _look(target, course)
+            if course.failed and not course.interrupted:
+                course.interrupted = True
+                workers.stop()
+            for ticks in whole:
                 second = merge(ticks, course.looks[-1], now, cores=cores)
                 course.seconds.append(second)
                 course.batches.append(sum(len(tick.latencies_us) for tick in ticks))
@@ -181,11 +194,11 @@ def _outcomes(accounts: Sequence[WorkerAccount]) -> dict[str, dict[str, int]]:
 
 
 def _latencies(accounts: Sequence[WorkerAccount]) -> dict[str, Latency]:
-    merged: dict[Kind, Latencies] = {}
+    merged: dict[str, Latencies] = {}
     for account in accounts:
-        for kind, encoded in account.latencies.items():
-            merged.setdefault(kind, Latencies()).add(Latencies.decode(encoded))
-    return {kind.value: latencies.as_latency() for kind, latencies in sorted(merged.items())}
+        for name, encoded in account.latencies.items():
+            merged.setdefault(name, Latencies()).add(Latencies.decode(encoded))
+    return {name: latencies.as_latency() for name, latencies in sorted(merged.items())}
 
 
 def _steady(plan: LoadPlan, course: _Course) -> range:
@@ -213,8 +226,30 @@ def _peak(seen: Sequence[int | None]) -> int | None:
     return max((value for value in seen if value is not None), default=None)
 
 
-def _look(target: Target) -> ServerLook:
-    return ServerLook(time.monotonic(), target.cpu_seconds(), target.resident_bytes())
+def _look(target: Target, course: _Course) -> ServerLook:
+    """Look at the server's process; one that has ended ends the run, but not its report."""
+    now = time.monotonic()
+    try:
+        return ServerLook(now, target.cpu_seconds(), target.resident_bytes())
+    except ServerFailedError as error:
+        course.failed = course.failed or str(error)
+        return ServerLook(now, None, None)
+
+
+def _settled(target: Target, course: _Course) -> Metrics | None:
+    if course.failed:
+        return None
+    try:
+        return settle(target)
+    except ServerFailedError as error:
+        course.failed = str(error)
+        return None
+
+
+def _presence(course: _Course) -> Iterator[Check]:
+    """Tell, if it was not so, that the server was there: what it knew is gone with it."""
+    if course.failed:
+        yield Check(name=_PRESENT, expected="yes", seen=course.failed, holds=False)
 
 
 @contextmanager

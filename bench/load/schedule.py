@@ -11,7 +11,8 @@ Whatever would be due while a session is offline is due when it comes back, all 
 The end is due when the next batch would have been, had the run gone on: thus ends come spread over
 one interval, right after the run.
 
-A session that reconnects does so once, at any time that leaves an interval on both sides.
+A session that reconnects does so once, at any time that leaves an interval on both sides (after
+it, one with the jitter of both its ends).
 
 Media events come every 1/0.11 seconds, beginning anywhere in the first such period, because a run
 that is short against the period would otherwise have too many.
@@ -26,7 +27,7 @@ from itertools import count
 from math import inf
 from typing import NamedTuple
 
-from penstock.bench.load.plan import HOSTILE, Kind, check_plan
+from penstock.bench.load.plan import HOSTILE, Kind, check_plan, hostile_clients
 from penstock.bench.report.models import LoadPlan
 
 # The contract: "~110 events/sec at 1000 concurrent".
@@ -63,7 +64,7 @@ class Schedule:
         self._media = plan.media and Kind.MEDIA in routes
         self._ends = plan.ends and Kind.END in routes
         self.stop = plan.ramp_seconds + plan.seconds
-        self.hostile_clients = round(plan.hostile_share * plan.sessions)
+        self.hostile_clients = hostile_clients(plan)
         places = list(range(plan.sessions))
         self._chance("places").shuffle(places)
         self._begins = [plan.ramp_seconds * place / plan.sessions for place in places]
@@ -117,7 +118,8 @@ class Schedule:
             return None
         plan = self._plan
         earliest = self._begins[session] + plan.interval_seconds
-        latest = self.stop - plan.offline_seconds - plan.interval_seconds
+        # No two batches are further apart, so that one at least is due after it left.
+        latest = self.stop - plan.offline_seconds - plan.interval_seconds * (1 + 2 * plan.jitter)
         if latest < earliest:
             return None
         away = earliest + (latest - earliest) * self._offline_places[session]

@@ -1,7 +1,7 @@
 """From the workers' ticks to the seconds of the report. Pure, but for what it is handed.
 
-A second is whole once every worker has told its part. Percentiles are of all latencies together:
-those of single workers cannot be averaged.
+A second is whole once every worker that has not ended before it has told its part. Percentiles are
+of all latencies together: those of single workers cannot be averaged.
 """
 
 import math
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from penstock.bench.load.worker import Tick
 from penstock.bench.report.models import Second
+
+_LEAST_SECONDS = 0.25
 
 
 @dataclass(slots=True, frozen=True)
@@ -24,20 +26,31 @@ class ServerLook:
 
 
 class Seconds:
-    """Collects ticks by second until each worker's is there."""
+    """Collects ticks by second until those of all workers are there."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self._running = set(range(workers))
+        # In order of time: each worker's ticks come one after the other, none left out.
         self._open: dict[int, dict[int, Tick]] = {}
 
-    def add(self, worker: int, tick: Tick) -> list[Tick] | None:
-        """Take one worker's tick; give that second's, by worker, when it was the last to come."""
-        ticks = self._open.setdefault(tick.at, {})
-        ticks[worker] = tick
-        if len(ticks) < self._workers:
-            return None
-        del self._open[tick.at]
-        return [ticks[number] for number in sorted(ticks)]
+    def add(self, worker: int, tick: Tick) -> list[list[Tick]]:
+        """Take one worker's tick; give the seconds that are whole now, each by worker."""
+        self._open.setdefault(tick.at, {})[worker] = tick
+        return self._whole()
+
+    def ended(self, worker: int) -> list[list[Tick]]:
+        """Learn that no more ticks come from a worker; give the seconds that waited for it."""
+        self._running.discard(worker)
+        return self._whole()
+
+    def _whole(self) -> list[list[Tick]]:
+        whole = []
+        for at in sorted(self._open):
+            if not self._running <= self._open[at].keys():
+                break
+            ticks = self._open.pop(at)
+            whole.append([ticks[number] for number in sorted(ticks)])
+        return whole
 
 
 def merge(ticks: Sequence[Tick], before: ServerLook, now: ServerLook, *, cores: int) -> Second:
@@ -78,6 +91,7 @@ def _quantile_ms(ordered: Sequence[int], share: float) -> float | None:
 
 
 def _cpu_share(before: ServerLook, now: ServerLook) -> float | None:
-    if before.cpu_seconds is None or now.cpu_seconds is None or now.at <= before.at:
+    # The kernel counts in hundredths of a second: of a moment, they say nothing.
+    if now.at - before.at < _LEAST_SECONDS or before.cpu_seconds is None or now.cpu_seconds is None:
         return None
     return (now.cpu_seconds - before.cpu_seconds) / (now.at - before.at)

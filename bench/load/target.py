@@ -18,7 +18,8 @@ from uuid import UUID
 
 from penstock.bench import machine
 from penstock.bench.errors import BenchError
-from penstock.bench.load.plan import Kind
+from penstock.bench.limits import OTHER_CONNECTIONS, files_told, needed_settings
+from penstock.bench.load.plan import Kind, authority
 from penstock.bench.servers import (
     SECRET,
     RunningServer,
@@ -38,13 +39,7 @@ _PROBES = {
     Kind.END: f"/v1/sessions/{_NOBODY}/end",
 }
 _NOT_THERE = (404, 405, 501)
-# Defaults of the settings that a large run must raise.
-_LIVE_LIMIT = 20_000
-_CONNECTION_LIMIT = 20_000
-# More than a batch of usual size costs while it waits, compressed and inflated.
-_BATCH_BYTES = 16_384
-# Penstock's spool_open_files, and what else a process needs.
-_SPOOL_FILES = 4096
+# What a server needs besides connections; spool files are as many as are left.
 _OTHER_FILES = 256
 
 
@@ -102,9 +97,9 @@ def start_penstock(
     not bear is raised, and told as every other setting.
     """
     cores = machine.choose_cores()
-    told = _needed_settings(sessions, connections) | dict(settings or {})
+    told = needed_settings(sessions, connections) | dict(settings or {})
     with tempfile.TemporaryDirectory(prefix="penstock-load-") as folder:
-        machine.allow_open_files(_SPOOL_FILES + _OTHER_FILES + connections)
+        limit = machine.allow_open_files(connections + OTHER_CONNECTIONS + _OTHER_FILES)
         spec = penstock_spec(Path(folder) / "penstock", sessions, **told)
         with ExitStack() as stack:
             with _ctrl_c_later():
@@ -118,6 +113,7 @@ def start_penstock(
                     "server": "Penstock, started for this run",
                     "address": _shown(server.address),
                     **{f"setting {name}": value for name, value in spec.told.items()},
+                    "open files": files_told(limit, sessions, connections),
                     "cores": cores.told,
                 },
                 pid=server.process.pid,
@@ -206,16 +202,6 @@ def _ctrl_c_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _needed_settings(sessions: int, connections: int) -> dict[str, object]:
-    needed: dict[str, object] = {}
-    if sessions > _LIVE_LIMIT:
-        needed["max_live_sessions"] = sessions
-        needed["frame_memory_bytes"] = sessions * _BATCH_BYTES
-    if connections > _CONNECTION_LIMIT:
-        needed["max_connections"] = connections
-    return needed
-
-
 def _left_over(server: int | None) -> tuple[int, ...]:
     if server is None:
         return ()
@@ -223,5 +209,4 @@ def _left_over(server: int | None) -> tuple[int, ...]:
 
 
 def _shown(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{authority(address)}"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -82,6 +83,33 @@ def entries(
                 spec = _peer_spec(name, form, folder, scratch)
             found.append(Entry(name, form, kind.told, spec, folder))
     return found, left_out
+
+
+def versions_of(names: Collection[str]) -> dict[str, str]:
+    """Name the versions of what these peers are made of, beside what the machine's facts name."""
+    told: dict[str, str] = {}
+    if "fastapi" in names:
+        packages = [name for name in _FASTAPI_MODULES if name != "httptools"]
+        told["versions of fastapi"] = ", ".join(f"{name} {version(name)}" for name in packages)
+    if "go" in names:
+        told["versions of go"] = _go_version()
+    return told
+
+
+def _go_version() -> str:
+    asked = ["go", "version"]
+    try:
+        ran = subprocess.run(  # noqa: S603  the command is ours
+            asked,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env={**os.environ, "GOTOOLCHAIN": "local"},
+            timeout=_GO_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"not known: {error}"
+    return " ".join(ran.stdout.decode(errors="replace").split()) or "not known"
 
 
 def _missing(name: str) -> str | None:

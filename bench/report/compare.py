@@ -26,6 +26,7 @@ from penstock.bench.report.noise import (
     of_rounds,
     of_slope,
 )
+from penstock.bench.report.sections import CERTAINTY
 
 SCHEMA = "penstock.bench.comparison/1"
 _ABSENT = "-"
@@ -93,7 +94,7 @@ def _figures(a: Report, b: Report) -> Iterator[Figure]:
 
 
 def _capacity(a: CapacityRun, b: CapacityRun) -> Iterator[Figure]:
-    held = [of_interval(one.rate, one.low, one.high) for one in (a, b)]
+    held = [_held(one) for one in (a, b)]
     yield judged("held in half of all runs", "/s", *held, less_is_better=False)
     safe = (Estimate(a.safe_rate), Estimate(b.safe_rate))
     yield judged("held in nine of ten runs", "/s", *safe, less_is_better=False)
@@ -104,6 +105,13 @@ def _capacity(a: CapacityRun, b: CapacityRun) -> Iterator[Figure]:
         ):
             values = [Estimate(getattr(one, field)) for one in (a.at_80_percent, b.at_80_percent)]
             yield judged(name, unit, *values, less_is_better=True)
+
+
+def _held(run: CapacityRun) -> Estimate:
+    # A bound has no noise that is known.
+    if run.certainty != "found":
+        return Estimate(run.rate)
+    return of_interval(run.rate, run.low, run.high)
 
 
 _OF_A_ROUND = (
@@ -123,9 +131,10 @@ def _peers(a: PeersRun, b: PeersRun) -> Iterator[Figure]:
         rates = [of_rounds([turn.rate for turn in peer.rounds]) for peer in (one, other)]
         yield judged(f"{name}: rate", "/s", *rates, less_is_better=False)
         if a.base == b.base != one.name:
-            ratios = [_to_base(run, peer) for run, peer in ((a, one), (b, other))]
-            if all(ratio.value for ratio in ratios):
-                yield judged(f"{name}: ratio to {a.base}", "", *ratios, less_is_better=False)
+            before, after = _to_base(a, one), _to_base(b, other)
+            if before is not None and after is not None:
+                told = f"{name}: ratio to {a.base}"
+                yield judged(told, "", before, after, less_is_better=False)
         for what, unit, field in _OF_A_ROUND:
             values = [
                 of_rounds([float(getattr(turn, field)) for turn in peer.rounds])
@@ -134,13 +143,17 @@ def _peers(a: PeersRun, b: PeersRun) -> Iterator[Figure]:
             yield judged(f"{name}: {what}", unit, *values, less_is_better=True)
 
 
-def _to_base(run: PeersRun, peer: Peer) -> Estimate:
-    """Estimate a peer's ratio to the base from the rounds, in which both had the same machine."""
+def _to_base(run: PeersRun, peer: Peer) -> Estimate | None:
+    """Estimate a peer's ratio to the base from the rounds, in which both had the same machine.
+
+    None where the base lacks the form, or one of the two answered nothing.
+    """
     base = _keyed(run).get((run.base, peer.form))
     if base is None:
-        return Estimate(0.0)
+        return None
     pairs = zip(peer.rounds, base.rounds, strict=False)
-    return of_rounds([one.rate / under.rate for one, under in pairs if under.rate > 0])
+    ratios = of_rounds([one.rate / under.rate for one, under in pairs if under.rate > 0])
+    return ratios if ratios.value else None
 
 
 def _scale(a: ScaleRun, b: ScaleRun) -> Iterator[Figure]:
@@ -191,10 +204,11 @@ def _conditions(report: Report) -> dict[str, str]:
         asked = {name: str(value) for name, value in report.load.plan.model_dump().items()}
         return asked | {"interrupted": str(report.load.interrupted)}
     if report.capacity is not None:
-        return {"bound_p99_ms": str(report.capacity.bound_p99_ms)}
+        run = report.capacity
+        return {"bound_p99_ms": str(run.bound_p99_ms), "the rate is": CERTAINTY[run.certainty]}
     if report.peers is not None:
-        run = report.peers
-        there = {f"{one.name}, {one.form}": f"{len(one.rounds)} rounds" for one in run.peers}
-        return {"base": run.base, "load": run.load} | there
+        peers = report.peers
+        there = {f"{one.name}, {one.form}": f"{len(one.rounds)} rounds" for one in peers.peers}
+        return {"base": peers.base, "load": peers.load} | there
     lines = report.scale.lines if report.scale is not None else []
     return {line.name: f"at {', '.join(f'{one.x:g}' for one in line.points)}" for line in lines}

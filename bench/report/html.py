@@ -16,7 +16,7 @@ from penstock.bench.report.pictures import (
     scale_pictures,
 )
 from penstock.bench.report.plots import key
-from penstock.bench.report.sections import Section, heading, sections
+from penstock.bench.report.sections import CERTAINTY, Section, heading, sections
 from penstock.bench.report.style import stylesheet
 from penstock.bench.report.svg import safe
 
@@ -75,10 +75,13 @@ def _key_figures(report: Report) -> Iterator[str]:
         found = list(_load_keys(report.load))
     elif report.capacity is not None:
         run = report.capacity
-        found = [
-            (units.figure(run.rate), "/s", "held in half of all runs"),
-            (units.span(run.low, run.high), "/s", "its 90 % interval"),
-            (units.figure(run.safe_rate), "/s", "held in nine of ten runs"),
+        found = [(units.figure(run.rate), "/s", CERTAINTY[run.certainty])]
+        if run.certainty == "found":
+            found += [
+                (units.span(run.low, run.high), "/s", "its 90 % interval"),
+                (units.figure(run.safe_rate), "/s", "held in nine of ten runs"),
+            ]
+        found += [
             (units.plain(run.bound_p99_ms), "ms", "the bound of p99"),
             (units.count(len(run.trials)), "", "trials"),
         ]
@@ -95,7 +98,10 @@ def _key_figures(report: Report) -> Iterator[str]:
 def _load_keys(run: LoadRun) -> Iterator[Key]:
     yield units.figure(run.answered_a_second), "/s", "answered, with all sessions on"
     if run.latency:
-        kind, latency = max(run.latency.items(), key=lambda item: item[1].count)
+        # Accepted batches; where there were none, of whatever there was most.
+        most = max(run.latency, key=lambda name: run.latency[name].count)
+        kind = "pose" if "pose" in run.latency else most
+        latency = run.latency[kind]
         yield units.figure(latency.p50_ms), "ms", f"p50 of {kind}"
         yield units.figure(latency.p99_ms), "ms", f"p99 of {kind}"
     every = [item for found in run.outcomes.values() for item in found.items()]
@@ -110,7 +116,8 @@ def _peer_keys(run: PeersRun) -> Iterator[Key]:
     for one in run.peers:
         if one.name.startswith("penstock"):
             yield units.figure(one.rate), "/s", f"{one.name}, {one.form}"
-            yield units.figure(one.ratio), "", f"times {run.base}, {one.form}"
+            if one.ratio is not None:
+                yield units.figure(one.ratio), "", f"times {run.base}, {one.form}"
 
 
 def _pictures(report: Report) -> Iterator[Picture]:

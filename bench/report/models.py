@@ -79,7 +79,11 @@ class LoadPlan(_Part):
 
 
 class LoadRun(_Part):
-    """What `penstock bench load` saw. Keys of `latency` and `outcomes` are kinds of request."""
+    """What `penstock bench load` saw. Keys of `latency` and `outcomes` are kinds of request.
+
+    The latencies of `pose`, here and in the seconds, are those of accepted batches; refused ones,
+    which are quick, are under `pose refused`. What was never answered is in none of them.
+    """
 
     plan: LoadPlan
     seconds: list[Second]
@@ -116,6 +120,12 @@ class CapacityRun(_Part):
     """What `penstock bench capacity` found: the rate held in half of all runs, and how sure."""
 
     bound_p99_ms: float
+    precision: float | None = Field(
+        default=None, description="half of the interval, as a share of the rate, that was asked for"
+    )
+    certainty: Literal["found", "at least", "below", "unknown"] = Field(
+        default="found", description="what `rate` is: the capacity, or a bound of it"
+    )
     trials: list[Trial]
     rate: float
     low: float = Field(description="lower end of the interval that holds the rate with 90 %")
@@ -140,15 +150,18 @@ class PeerRound(_Part):
 
 
 class Peer(_Part):
-    """One server in one form, over all rounds. `ratio` is its median rate over the base's."""
+    """One server in one form, over all rounds. `ratio` is its median rate over the base's.
+
+    The three ratios are null where the base lacks the form, or answered nothing in it.
+    """
 
     name: str
     form: Literal["accept", "full"]
     told: str
     rate: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
     rounds: list[PeerRound]
 
 

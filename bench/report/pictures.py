@@ -7,7 +7,7 @@ from statistics import median
 
 from penstock.bench.report import plots, scales, units
 from penstock.bench.report.models import CapacityRun, Peer, PeersRun, ScaleLine, Trial
-from penstock.bench.report.sections import rates
+from penstock.bench.report.sections import CERTAINTY, rates, ratio
 
 Rows = Sequence[Sequence[str]]
 
@@ -28,15 +28,17 @@ class Picture:
 def capacity_pictures(run: CapacityRun) -> Iterator[Picture]:
     """Show every trial's rate and p99, the bound, and the interval that holds the capacity."""
     trials = [one for one in run.trials if math.isfinite(one.p99_ms)]
-    found = [one.rate for one in trials] + [run.rate, run.low, run.high, run.safe_rate]
+    found = [one.rate for one in trials]
+    if run.certainty == "found":
+        found += [run.rate, run.low, run.high, run.safe_rate]
     bound = f"{units.plain(run.bound_p99_ms)} ms"
     interval = units.span(run.low, run.high)
     latencies = [run.bound_p99_ms, *(one.p99_ms for one in trials)]
     frame = plots.Frame(
         name="capacity",
         title="Trials by rate and p99",
-        description=f"{len(trials)} trials; the rate held is {units.figure(run.rate)} a second, "
-        f"between {interval}, with p99 within {bound}.",
+        description=f"{len(trials)} trials with p99 within {bound} or not; the rate "
+        f"{units.figure(run.rate)} a second ({interval}): {CERTAINTY[run.certainty]}.",
         # A little wider than the trials, so that none lies on an edge.
         x=scales.linear("requests a second", _widened(found), from_zero=False),
         y=scales.logarithmic("p99, ms", [0.8 * min(latencies), 1.2 * max(latencies)]),
@@ -44,14 +46,17 @@ def capacity_pictures(run: CapacityRun) -> Iterator[Picture]:
         tell_y=units.figure,
         height=360,
     )
-    extras = plots.Extras(
-        band=(run.low, run.high),
-        at_x=[
-            (run.rate, f"half of all runs: {units.figure(run.rate)}"),
-            (run.safe_rate, f"nine of ten: {units.figure(run.safe_rate)}"),
-        ],
-        at_y=[(run.bound_p99_ms, f"bound {bound}")],
-    )
+    at_y = [(run.bound_p99_ms, f"bound {bound}")]
+    extras = plots.Extras(at_y=at_y)
+    if run.certainty == "found":
+        extras = plots.Extras(
+            band=(run.low, run.high),
+            at_x=[
+                (run.rate, f"half of all runs: {units.figure(run.rate)}"),
+                (run.safe_rate, f"nine of ten: {units.figure(run.safe_rate)}"),
+            ],
+            at_y=at_y,
+        )
     yield Picture(
         "Trials",
         "Circles held the rate, crosses did not. The band is the 90 % interval of the rate that is "
@@ -92,7 +97,7 @@ def peers_pictures(run: PeersRun) -> Iterator[Picture]:
             plots.bar_plot(frame, bars),
             ("server", "median", "min", "max", f"to {run.base}"),
             [
-                (one.name, units.figure(one.rate), *map(units.figure, rates(one)), _ratio(one))
+                (one.name, units.figure(one.rate), *map(units.figure, rates(one)), ratio(one))
                 for one in peers
             ],
         )
@@ -153,12 +158,10 @@ def _shade(name: str) -> int:
     return 1 if name.startswith("penstock") else 0
 
 
-def _ratio(peer: Peer) -> str:
-    return f"{units.figure(peer.ratio)} ({units.span(peer.ratio_low, peer.ratio_high)})"
-
-
 def _peer_told(peer: Peer, base: str) -> str:
-    told = f"{units.figure(peer.rate)}/s ({units.span(*rates(peer))}), {_ratio(peer)} of {base}"
+    told = f"{units.figure(peer.rate)}/s ({units.span(*rates(peer))})"
+    if peer.ratio is not None:
+        told += f", {ratio(peer)} of {base}"
     if peer.rounds:
         told += f", p99 {units.figure(median(one.p99_ms for one in peer.rounds))} ms"
     return told

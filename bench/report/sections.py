@@ -22,9 +22,16 @@ from penstock.bench.report.models import (
 
 Row = tuple[str, ...]
 _HELD = {True: "ok", False: "NOT"}
+# What a capacity's rate is, in a few words.
+CERTAINTY = {
+    "found": "held in half of all runs",
+    "at least": "held, and the capacity is at least that",
+    "below": "not held, and the capacity is below it",
+    "unknown": "nothing is known",
+}
 _FORMS = {
-    "accept": "Peers, only accepting: read the request, answer it",
-    "full": "Peers, the full work: verify, inflate, check, answer",
+    "accept": "Peers, only accepting: verify, inflate, validate, answer",
+    "full": "Peers, the full work: also append to the session's file, compute all joint angles",
 }
 
 
@@ -211,25 +218,54 @@ def _trial(one: Trial) -> Row:
 
 
 def _capacity(run: CapacityRun) -> Iterator[Section]:
-    bound = units.plain(run.bound_p99_ms)
-    yield Section(
-        "Capacity",
-        notes=(
-            f"{units.figure(run.rate)} requests a second are held in half of all runs with p99 "
-            f"within {bound} ms (90 % interval {units.span(run.low, run.high)}).",
-            f"{units.figure(run.safe_rate)} requests a second are held in nine of ten runs.",
-        ),
-    )
+    yield Section("Capacity", notes=tuple(_capacity_told(run)))
     ordered = sorted(run.trials, key=lambda one: one.rate)
     yield Section("Trials", _TRIAL_HEAD, tuple(map(_trial, ordered)), words=(1,))
     if run.at_80_percent is not None:
         yield Section("At 80 % of it", _TRIAL_HEAD, (_trial(run.at_80_percent),), words=(1,))
 
 
+def _capacity_told(run: CapacityRun) -> Iterator[str]:
+    rate, within = units.figure(run.rate), f"p99 within {units.plain(run.bound_p99_ms)} ms"
+    if run.certainty == "unknown":
+        yield "Nothing is known of the capacity: no trial tells anything about the server."
+    elif run.certainty == "below":
+        yield f"The capacity is below {rate} requests a second: no trial was held with {within}."
+    elif run.certainty == "at least":
+        yield (
+            f"The capacity is at least {rate} requests a second, which were held with {within}; "
+            "how much more it is, is not known."
+        )
+    else:
+        yield (
+            f"{rate} requests a second are held in half of all runs with {within} (90 % interval "
+            f"{units.span(run.low, run.high)}{_imprecise(run)})."
+        )
+        yield f"{units.figure(run.safe_rate)} requests a second are held in nine of ten runs."
+
+
+def _imprecise(run: CapacityRun) -> str:
+    """Say that the search came to its end before it was as sure as it was to be."""
+    reached = (run.high - run.low) / max(run.high + run.low, 1e-9)
+    if run.precision is None or reached <= run.precision:
+        return ""
+    return (
+        f", which is ±{units.share(reached)} and wider than the ±{units.share(run.precision)} that "
+        f"was asked for: {len(run.trials)} trials were too few"
+    )
+
+
 def rates(peer: Peer) -> tuple[float, float]:
     """Give the slowest and the fastest round of a peer."""
     found = [one.rate for one in peer.rounds] or [peer.rate]
     return min(found), max(found)
+
+
+def ratio(peer: Peer) -> str:
+    """Write a peer's ratio to the base with the rounds' range, or a dash where there is none."""
+    if peer.ratio is None or peer.ratio_low is None or peer.ratio_high is None:
+        return units.NONE
+    return f"{units.figure(peer.ratio)} ({units.span(peer.ratio_low, peer.ratio_high)})"
 
 
 def _peers(run: PeersRun) -> Iterator[Section]:
@@ -273,7 +309,7 @@ def _peer(peer: Peer, go: Peer | None) -> Row:
     cells = [
         peer.name,
         f"{units.figure(peer.rate)} ({units.span(*rates(peer))})",
-        f"{units.figure(peer.ratio)} ({units.span(peer.ratio_low, peer.ratio_high)})",
+        ratio(peer),
     ]
     if go is not None:
         cells.append(units.figure(peer.rate / go.rate) if go.rate else units.NONE)

@@ -19,7 +19,7 @@ def render_text(report: Report) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[int]) -> str:
     """Lay out a table whose columns of words stay to the left and whose figures go to the right."""
-    lines = [tuple(map(_one_line, row)) for row in (head, *rows)]
+    lines = [tuple(map(one_line, row)) for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = [
         tuple(
@@ -34,7 +34,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[in
 def wrapped(text: str, *, indent: str = "") -> str:
     """Break a sentence at the terminal's width."""
     return textwrap.fill(
-        _one_line(text),
+        one_line(text),
         WIDTH,
         subsequent_indent=indent,
         break_long_words=False,
@@ -59,6 +59,6 @@ def _underlined(text: str, rule: str) -> str:
     return f"{text}\n{rule * len(text)}"
 
 
-def _one_line(text: str) -> str:
-    # A setting may hold anything; a control character would move the terminal's cursor.
+def one_line(text: str) -> str:
+    """Leave out what is not to be shown: a control character would move the terminal's cursor."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -7,24 +7,29 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pytest
-import typer
 
 from penstock.bench import servers
-from penstock.bench.load import faults, progress, target
+from penstock.bench.load import target
 from penstock.bench.report.models import Report
 from penstock.bench.servers import RunningServer, ServerSpec, penstock_spec, run_server
-from penstock.commands.bench.grants import grants
-from penstock.commands.bench.load import load
-from penstock.errors import StartupError
+
+
+class _Ran(Protocol):
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., _Ran]
 
 _SMALL = ["--sessions=20", "--ramp=0.5", "--duration=1.5", "--interval=0.5", "--connections=4"]
 _SMALL += ["--set=rate_batches_per_second=100", "--set=rate_burst=100"]
+# So that little time passes until all frames are on disk.
+_SMALL += ["--set=spool_flush_seconds=0.05"]
 _PATIENCE_SECONDS = 60.0
 # The command as a process of its own, which says each second how it goes.
 _PROGRAM = """
@@ -35,54 +40,6 @@ progress._LINE_SECONDS = 1
 faults._MOST_LAG_MS = faults._MOST_CPU_SHARE = float("inf")
 typer.run(load)
 """
-
-
-@dataclass(slots=True, frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Ran]
-
-
-@pytest.fixture
-def call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Call:
-    """Run a command in an empty folder and environment; nothing is left of its signal handlers."""
-    app = typer.Typer()
-    app.command()(load)
-    app.command()(grants)
-    command = typer.main.get_command(app)
-
-    def call_command(*arguments: str, **environ: str) -> Ran:
-        with monkeypatch.context() as patched:
-            patched.setattr(servers, "end_on_sigterm", lambda: None)
-            # The machine may be busy with other tests; that is no matter here.
-            patched.setattr(faults, "_MOST_LAG_MS", inf)
-            patched.setattr(faults, "_MOST_CPU_SHARE", inf)
-            patched.chdir(tmp_path)
-            for variable in [name for name in os.environ if name.startswith("PENSTOCK_")]:
-                patched.delenv(variable)
-            for variable, value in environ.items():
-                patched.setenv(variable, value)
-            code, problem = _code(lambda: command.main(args=arguments, standalone_mode=False))
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err + problem)
-
-    return call_command
-
-
-def _code(function: Callable[[], Any]) -> tuple[int, str]:
-    try:
-        result = function()
-    except StartupError as error:
-        return 2, "\n".join(error.lines)
-    except typer.TyperException as error:
-        return error.exit_code, error.format_message()
-    return (result if isinstance(result, int) else 0), ""
 
 
 def _report(path: Path) -> Report:
@@ -108,18 +65,6 @@ def test_a_run_end_to_end(call: Call, tmp_path: Path) -> None:
     assert "media events" in report.server["left out"]
     assert (tmp_path / "r.html").stat().st_size > 0
     assert "20 sessions" in ran.out
-
-
-def test_without_quiet_the_progress_goes_to_stderr(
-    call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The progress is on standard error, so that the report can be kept apart."""
-    monkeypatch.setattr(progress, "_LINE_SECONDS", 1)
-    ran = call("load", *_SMALL)
-    assert ran.code == 0, ran.err
-    assert "answered" in ran.err
-    assert "s left" in ran.err
-    assert "s left" not in ran.out
 
 
 def test_refusals_are_no_fault(call: Call, tmp_path: Path) -> None:
@@ -183,16 +128,21 @@ def test_a_remote_target_is_refused(call: Call, monkeypatch: pytest.MonkeyPatch,
 
 @contextmanager
 def _penstock(folder: Path, **settings: object) -> Iterator[RunningServer]:
-    spec = penstock_spec(folder, 20, rate_batches_per_second=100, rate_burst=100)
+    spec = penstock_spec(
+        folder, 20, rate_batches_per_second=100, rate_burst=100, spool_flush_seconds=0.05
+    )
     environ = {**spec.environ, **{f"PENSTOCK_{name}": str(v) for name, v in settings.items()}}
     with run_server(ServerSpec("penstock", spec.command, environ), None) as server:
         yield server
 
 
 def test_a_running_service_is_the_target_again_and_again(call: Call, tmp_path: Path) -> None:
-    """Runs against the same service each have sessions of their own, so that both add up."""
+    """With the printed grants, runs with sessions of their own each add up, one after the other."""
+    file = tmp_path / "grants.json"
+    file.write_text(call("grants", "--sessions=20").out)
+    assert len(json.loads(file.read_bytes())["consents"]) == 20
     small = [one for one in _SMALL if not one.startswith("--set")]
-    with _penstock(tmp_path / "service") as server:
+    with _penstock(tmp_path / "service", GRANTS_FILE=file) as server:
         host, port = server.address
         for _ in range(2):
             ran = call(
@@ -220,20 +170,6 @@ def test_missing_consents_are_told_with_what_to_do(call: Call, tmp_path: Path) -
     assert "penstock bench grants --sessions 20" in ran.err
 
 
-def test_the_grants_are_what_a_run_needs(call: Call, tmp_path: Path) -> None:
-    """With the printed grants a service takes the sessions of a run."""
-    file = tmp_path / "grants.json"
-    file.write_text(call("grants", "--sessions=20").out)
-    assert len(json.loads(file.read_bytes())["consents"]) == 20
-    small = [one for one in _SMALL if not one.startswith("--set")]
-    with _penstock(tmp_path / "service", GRANTS_FILE=file) as server:
-        ran = call(
-            "load", *small, "--quiet", f"--target=http://127.0.0.1:{server.address[1]}",
-            PENSTOCK_SESSION_SECRET=servers.SECRET.decode(),
-        )  # fmt: skip
-    assert ran.code == 0, ran.err
-
-
 def test_a_target_needs_the_secret(call: Call) -> None:
     """Without the session secret the command says how it is given, and asks nobody."""
     ran = call("load", "--target=http://127.0.0.1:9")
@@ -257,13 +193,20 @@ def test_a_target_needs_the_secret(call: Call) -> None:
         (["--ramp=80000", "--duration=80000"], "together"),
         (["--hostile-share=1.5"], "from 0 to 1"),
         (["--frames=0"], "frames"),
-        (["--connections=1", "--processes=2"], "each process needs a connection"),
+        (["--connections=1", "--processes=2"], "1; each of the 2 processes needs a connection"),
+        (["--sessions=9", "--hostile-share=0.05"], "0.05; of 9 sessions that is nobody"),
+        (["--sessions=9", "--reconnect-share=0.05"], "0.05; of 9 sessions that is nobody"),
+        (["--reconnect-share=1", "--duration=9", "--offline-seconds=7"], "7; with batches before"),
+        (["--set=session_secret=x"], "session_secret cannot be chosen"),
+        (["--set=HOST=0.0.0.0"], "host cannot be chosen"),
         (["--pid=1"], "give --target as well"),
         (["--dev"], "give --target as well"),
         (["--data-dir=x"], "give --target as well"),
         (["--target=http://127.0.0.1:9", "--set=a=b"], "leave it out with --target"),
         (["--set=what"], "NAME=VALUE"),
         (["--json=/no/such/folder/r.json"], "is not a folder"),
+        (["--json=/proc/r.json"], "/proc/r.json cannot be written"),
+        (["--json=r", "--html=./r"], "two reports in one file"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(
@@ -279,7 +222,6 @@ def test_what_cannot_be_is_refused_before_anything_starts(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--frames=200"], "frames at most"),
         (["--media"], "--media: the service has no such route"),
         (["--set=no_such_setting=1"], "NO_SUCH_SETTING"),
     ],
@@ -292,6 +234,35 @@ def test_what_turns_out_later_is_told_in_one_line(
     assert ran.code == 1
     assert told.lower() in ran.err.lower()
     assert len(ran.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--frames=200"], "frames at most"),
+        (["--sessions=100000", "--own-connections"], "net.ipv4.ip_local_port_range"),
+    ],
+)
+def test_what_no_server_could_bear_is_told_before_one_starts(
+    call: Call, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    """Batches that no body holds, and connections that no ports are for, cost no start."""
+    monkeypatch.setattr(target, "run_server", None)
+    ran = call("load", *_SMALL, "--quiet", *arguments)
+    assert ran.code == 1
+    assert told in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_trying_to_write_leaves_nothing(call: Call, tmp_path: Path) -> None:
+    """Whether a report can be written is tried, and neither a file is left nor an old one lost."""
+    old = tmp_path / "old.json"
+    old.write_text("before")
+    ran = call("load", "--json=new.json", "--html=old.json", "--target=http://example.com:80",
+               PENSTOCK_SESSION_SECRET="s" * 32)  # fmt: skip
+    assert ran.code == 1
+    assert old.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [old]
 
 
 def test_too_few_files_are_told(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

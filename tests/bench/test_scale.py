@@ -41,11 +41,15 @@ _PLAN = ScalePlan(
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scale_steps, "WARM_UP_SECONDS", 0.1)
     monkeypatch.setattr(scale_steps, "BATCHES_EACH", 1)
+    monkeypatch.setattr(scale_steps, "BRING_UP_SECONDS", 0.1)
     monkeypatch.setattr(scale, "WARM_UP_SECONDS", 0.1)
     monkeypatch.setattr(scale_plan, "_REST_SECONDS", 1)
     monkeypatch.setattr(scale, "_FRAMES_SESSIONS", 50)
     monkeypatch.setattr(scale, "_AGE_SESSIONS", 4)
     monkeypatch.setattr(scale, "_AGE_WARM_BATCHES", 2)
+    # Minutes of ten batches, so that little has to be sent for them.
+    monkeypatch.setattr(scale, "_BATCHES_A_MINUTE", 10)
+    monkeypatch.setattr(scale, "_AGE_A_SECOND", 40.0)
 
 
 @pytest.mark.usefixtures("_short")

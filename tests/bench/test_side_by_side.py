@@ -1,5 +1,7 @@
 import json
 import signal
+import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -66,14 +68,25 @@ def test_ratios_are_of_medians_and_intervals_of_rounds() -> None:
 def test_a_form_is_compared_with_itself_only() -> None:
     """The base's other form is no base; where it has none, there is no ratio."""
     turns = [_turns("plain", "accept", 100), _turns("go", "accept", 200), _turns("go", "full", 50)]
-    assert [one.ratio for one in compare(turns, "plain")] == [1, 2, 0]
+    assert [one.ratio for one in compare(turns, "plain")] == [1, 2, None]
 
 
 def test_a_base_that_answered_nothing_gives_no_ratio() -> None:
     """Nothing is divided by a rate of zero."""
     turns = [_turns("plain", "full", 0, 100, 0), _turns("go", "full", 10, 300, 30)]
     go = compare(turns, "plain")[1]
-    assert (go.ratio, go.ratio_low, go.ratio_high) == (0, 3, 3)
+    assert (go.ratio, go.ratio_low, go.ratio_high) == (None, None, None)
+
+
+def test_versions_of_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report names what each peer that took part is made of, and nothing of the others."""
+    told = catalogue.versions_of({"fastapi", "plain"})
+    assert told.keys() == {"versions of fastapi"}
+    for package in ("fastapi", "uvicorn", "uvloop"):
+        assert f"{package} {version(package)}" in told["versions of fastapi"]
+    ran = subprocess.CompletedProcess([], 0, stdout=b"go version go1.99 plan9/mips\n")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: ran)
+    assert catalogue.versions_of({"go"}) == {"versions of go": "go version go1.99 plan9/mips"}
 
 
 @pytest.mark.parametrize(
@@ -138,8 +151,11 @@ def _end_to_end(tmp_path: Path, *more: str) -> tuple[int, str, Report]:
     return result.exit_code, result.output, Report.model_validate_json(out.read_bytes())
 
 
-def test_penstock_and_plain_run_side_by_side(tmp_path: Path) -> None:
+def test_penstock_and_plain_run_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A short run measures every turn, with answers of 202 only, and reports what it was."""
+    monkeypatch.setitem(side_by_side._WARM_UP_SECONDS, "full", 0.1)
     code, shown, report = _end_to_end(
         tmp_path,
         "--rounds=2",
@@ -150,6 +166,7 @@ def test_penstock_and_plain_run_side_by_side(tmp_path: Path) -> None:
         "--form=full",
         "--set=rate_batches_per_second=1000",
         "--set=rate_burst=1000",
+        "--set=spool_flush_seconds=0.05",
     )
     run = report.peers
     assert run is not None
@@ -164,7 +181,8 @@ def test_penstock_and_plain_run_side_by_side(tmp_path: Path) -> None:
     assert all(turn.by_status.keys() == {"202"} for turn in turns)
     assert all(turn.cpu_us_a_request > 0 for turn in turns)
     assert run.base == "plain"
-    assert run.peers[0].ratio_low <= run.peers[0].ratio <= run.peers[0].ratio_high
+    low, ratio, high = (getattr(run.peers[0], f"ratio{end}") for end in ("_low", "", "_high"))
+    assert low <= ratio <= high
     assert "rate_batches_per_second = 1000" in report.server["settings of penstock"]
     assert "penstock" in shown
 

@@ -33,7 +33,8 @@ async def test_penstock_accepts_what_is_made(tmp_path: Path) -> None:
     for head in traffic.heads:
         authorization = head.partition(b"Authorization: ")[2].strip()
         who = verifier.verify(authorization, clock.unix()).identity
-        assert await grants.granted(who.principal_id, who.org_id, Purpose.BIOMETRIC)
+        for purpose in (Purpose.BIOMETRIC, Purpose.ANALYTICS):
+            assert await grants.granted(who.principal_id, who.org_id, purpose)
         sessions.add(who.session_id)
     assert len(sessions) == 3
     assert 4500 < traffic.body_bytes < 4900

@@ -43,6 +43,11 @@ class Faults:
     misnames_every: int = 0
     # Until then, connections are refused.
     listens_after: float = 0.0
+    # Accepts one frame fewer than were sent; takes a batch twice.
+    short_every: int = 0
+    twice_every: int = 0
+    host: str = "127.0.0.1"
+    ends_after: int = 0
 
 
 @dataclass
@@ -55,6 +60,7 @@ class Seen:
     statuses: Counter[str] = field(default_factory=Counter)
     events: list[dict[str, Any]] = field(default_factory=list)
     ends: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
     dropped: int = 0
     connections: int = 0
     most_at_once: int = 0
@@ -66,10 +72,11 @@ class _Server:
 
     def __init__(self, faults: Faults, seed: int) -> None:
         self.faults = faults
-        self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in faults.host else socket.AF_INET
+        self.listener = socket.socket(family)
+        self.listener.bind((faults.host, 0))
         self.listener.settimeout(0)
-        self.seen = Seen(self.listener.getsockname())
+        self.seen = Seen(self.listener.getsockname()[:2])
         self.selector = selectors.DefaultSelector()
         self.listens_at = time.monotonic() + faults.listens_after
         self.listening = False
@@ -89,7 +96,7 @@ class _Server:
             self.selector.register(self.listener, selectors.EVENT_READ)
 
     def run(self) -> None:
-        while True:
+        while not self.faults.ends_after or self.pose < self.faults.ends_after:
             self.listen_in_time()
             for key, _ in self.selector.select(0.05):
                 link = key.fileobj
@@ -102,6 +109,8 @@ class _Server:
             for link in [one for one, since in self.since.items() if self.too_slow(since)]:
                 self.say(link, 408, {"code": "request_timeout"})
                 self.drop(link)
+        for gone in (self.listener, *self.held):
+            gone.close()
 
     def too_slow(self, since: float) -> bool:
         return time.monotonic() - since > self.faults.slow_after
@@ -129,8 +138,16 @@ class _Server:
             return
         lines = head.decode().split("\r\n")
         fields = dict(line.lower().split(": ", 1) for line in lines[1:])
-        fields["authorization"] = next(x for x in lines if x.startswith("Authorization"))
+        self.seen.hosts.add(fields["host"])
         path = lines[0].split(" ")[1]
+        signed = next((one for one in lines if one.startswith("Authorization")), None)
+        if signed is None:
+            # Whoever has no token learns which routes there are.
+            self.held[link] = b""
+            status = 401 if path == "/v1/pose/frames" else 404
+            self.say(link, status, {"code": "not_for_you"})
+            return
+        fields["authorization"] = signed
         if "transfer-encoding" in fields:
             if len(body) > 65_536:
                 self.say(link, 413, {"code": "body_too_large"})
@@ -206,8 +223,11 @@ class _Server:
         if faults.drop_every and self.pose % faults.drop_every == 0:
             seen.dropped += 1
         else:
+            twice = faults.twice_every and self.pose % faults.twice_every == 0
             seen.batches[session] += 1
-            seen.position[session] += frames * LANDMARK_BYTES_PER_FRAME
+            seen.position[session] += (2 if twice else 1) * frames * LANDMARK_BYTES_PER_FRAME
+        if faults.short_every and self.pose % faults.short_every == 0:
+            frames -= 1
         self.conclude(link, session, frames)
 
     def conclude(self, link: socket.socket, session: str, frames: int) -> None:

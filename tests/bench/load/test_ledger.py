@@ -99,11 +99,11 @@ def test_a_position_between_frames_is_wrong(odd: int) -> None:
 
 
 @given(st.integers(1, 20), st.integers(-5, 40))
-def test_a_claim_of_more_frames_is_told(sent: int, claimed: int) -> None:
-    """An answer for more frames than were sent is told; of one for fewer, the rest is refused."""
+def test_a_claim_of_other_frames_is_told(sent: int, claimed: int) -> None:
+    """An answer for more frames than were sent, or for fewer, is told; what it lacks is refused."""
     ledger = SessionLedger(fresh=True)
     ledger.count_sent(sent)
     told = ledger.count_accepted(sent, claimed, claimed * LANDMARK_BYTES_PER_FRAME)
-    assert (told is None) == (0 <= claimed <= sent)
+    assert (told is None) == (claimed == sent)
     assert ledger.sent == ledger.accepted + ledger.refused
     assert 0 <= ledger.accepted <= sent

@@ -135,3 +135,12 @@ def test_a_session_starts_once_and_ends_once() -> None:
     assert {"session_start", "session_end"}.isdisjoint(names[1:-1])
     assert max(set(names), key=names.count) == "heartbeat"
     assert {"play", "pause", "buffering_start", "buffering_end", "seek"} <= set(names)
+
+
+@pytest.mark.parametrize("code", ["\x1b[2J", "a b", "x" * 65, "", 7, None])
+def test_a_code_is_a_name_or_none(code: object) -> None:
+    """What is counted and shown by its name never holds what a server wishes to draw or fill."""
+    body = orjson.dumps({"code": code})
+    reply = read_reply(b"HTTP/1.1 429 Some\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+    assert reply is not None
+    assert reply.outcome == "429"

@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from array import array
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,9 @@ from penstock.bench.latencies import Latencies
 from penstock.bench.load import run
 from penstock.bench.load.faults import load_faults
 from penstock.bench.load.interrupt import stopping_on_signals
-from penstock.bench.load.plan import Assignment, Kind
+from penstock.bench.load.plan import HOSTILE_CONNECTIONS, Assignment, Kind, most_connections
 from penstock.bench.load.processes import Workers
-from penstock.bench.load.run import run_load
+from penstock.bench.load.run import open_files, run_load
 from penstock.bench.load.seconds import Seconds, ServerLook, merge
 from penstock.bench.load.target import Target, start_penstock
 from penstock.bench.load.worker import Tick, WorkerAccount
@@ -77,7 +80,7 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the server of runs that send nothing have no metrics, unless a test has a real one."""
 
     def settle(target: Target) -> object:
-        return None if target is NOWHERE else settle_really(target)
+        return None if target.name == NOWHERE.name else settle_really(target)
 
     monkeypatch.setattr(run, "settle", settle)
 
@@ -119,13 +122,13 @@ def test_workers_are_added_up() -> None:
     plan = PLAN.model_copy(update={"processes": 3})
 
     def work(assignment: Assignment, emit: Emit, _: Stopped) -> WorkerAccount:
-        # One that is ahead by a second changes nothing.
+        # One that takes a second longer has that second for itself.
         for at in range(3 if assignment.worker else 4):
             emit(tick(at, latencies=(1000 * (assignment.worker + 1),)))
         return account(30 + assignment.worker)
 
     made = _run(work, plan=plan)
-    assert [second.planned for second in made.seconds] == [3, 3, 3]
+    assert [second.planned for second in made.seconds] == [3, 3, 3, 1]
     assert made.seconds[0].p50_ms == 2
     assert made.seconds[0].max_ms == 3
     assert made.frames_sent == 93
@@ -251,10 +254,31 @@ def test_the_first_signal_is_a_wish_and_the_second_an_order() -> None:
 def test_seconds_wait_for_every_worker() -> None:
     """A second is given once, when the last worker's part is there, in whatever order they come."""
     seconds = Seconds(2)
-    assert seconds.add(0, tick(0)) is None
-    assert seconds.add(0, tick(1)) is None
-    assert len(seconds.add(1, tick(0)) or ()) == 2
-    assert len(seconds.add(1, tick(1)) or ()) == 2
+    assert seconds.add(0, tick(0)) == []
+    assert seconds.add(0, tick(1)) == []
+    for at in range(2):
+        (whole,) = seconds.add(1, tick(at))
+        assert [one.at for one in whole] == [at, at]
+
+
+def test_seconds_do_not_wait_for_who_has_ended() -> None:
+    """What the last worker goes on to tell is told, and what waited for one that ended as well."""
+    seconds = Seconds(3)
+    for worker, last in ((0, 3), (1, 1)):
+        for at in range(last):
+            assert seconds.add(worker, tick(at)) == []
+    assert [len(whole) for whole in seconds.add(2, tick(0))] == [3]
+    assert seconds.add(2, tick(1)) == []
+    assert [(whole[0].at, len(whole)) for whole in seconds.ended(1)] == [(1, 2)]
+    assert [(whole[0].at, len(whole)) for whole in seconds.ended(2)] == [(2, 1)]
+    assert [(whole[0].at, len(whole)) for whole in seconds.add(0, tick(3))] == [(3, 1)]
+    assert seconds.ended(0) == []
+
+
+def test_a_moment_has_no_share_of_a_core() -> None:
+    """Between two looks in one moment, the kernel's coarse ticks say nothing of the server."""
+    second = merge([tick(0)], ServerLook(1, 1.0, 5), ServerLook(1.01, 1.01, 5), cores=1)
+    assert second.server_cpu_share is None
 
 
 def test_percentiles_are_of_all_latencies() -> None:
@@ -274,6 +298,39 @@ def test_workers_that_share_a_core_are_busy_together(cores: int, share: float) -
     """The harness is as busy as its busiest core, whichever workers that one has."""
     look = ServerLook(0, None, None)
     assert merge([tick(0)] * 3, look, look, cores=cores).harness_cpu_share == share
+
+
+def test_a_server_that_dies_leaves_a_report() -> None:
+    """When the server's process ends, the workers stop, and what they know is told with it."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        target = replace(NOWHERE, pid=child.pid)
+
+        def work(_: Assignment, emit: Emit, stopped: Stopped) -> WorkerAccount:
+            for at in range(1000):
+                emit(tick(at))
+                if stopped():
+                    return account()
+                time.sleep(0.01)
+            raise AssertionError("nobody said stop")
+
+        def watch(second: Second) -> None:
+            if second.at == 1:
+                child.communicate(b"\n")
+
+        made = run_load(PLAN, target, watch=watch, stopped=lambda: False, work=work)
+    assert made.interrupted
+    assert made.frames_accepted == 30
+    assert len(made.seconds) >= 2
+    (fault,) = load_faults(made)
+    assert "the server was there to the end" in fault
+    assert f"process {child.pid} has ended" in fault
+
+
+def test_hostile_clients_have_several_connections() -> None:
+    """Files are enough for every connection that a hostile client may have open at once."""
+    plan = PLAN.model_copy(update={"sessions": 1000, "hostile_share": 0.1, "connections": 10})
+    assert most_connections(plan) == 10 + 100 * HOSTILE_CONNECTIONS
+    assert open_files(plan) > most_connections(plan)
 
 
 def _faults(made: LoadRun, **changes: object) -> str:
@@ -300,6 +357,10 @@ def test_what_spoils_the_figures_is_named() -> None:
         made, outcomes={"pose": {"500 internal_error": 1, "202": 9}}
     )
     assert "no batch was answered" in _faults(made, outcomes={"pose": {"closed": 9}})
+    assert "2 of 102 batches were never answered" in _faults(
+        made, outcomes={"pose": {"202": 100, "unsent": 1, "closed": 1}}
+    )
+    assert _faults(made, outcomes={"pose": {"202": 100, "closed": 1}}) == ""
     assert "no batch was answered" in _faults(made, outcomes={})
     broken = [check.model_copy(update={"holds": False}) for check in made.reconciliation[:1]]
     assert "does not add up: frames sent" in _faults(made, reconciliation=broken)
@@ -310,7 +371,8 @@ def test_against_penstock_every_frame_adds_up() -> None:
     changes = {"sessions": 40, "hostile_share": 0.2, "reconnect_share": 0.1}
     changes |= {"ramp_seconds": 0, "seconds": 2, "interval_seconds": 0.25, "offline_seconds": 0.1}
     plan = PLAN.model_copy(update=changes)
-    with start_penstock(sessions=80, connections=60) as target:
+    quick = {"spool_flush_seconds": 0.05}
+    with start_penstock(sessions=80, connections=60, settings=quick) as target:
         for first in (0, 40):
             made = run_load(
                 plan, target, watch=lambda _: None, stopped=lambda: False, first_session=first

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from penstock.bench.errors import BenchError
+from penstock.bench.limits import SPOOL_FILES, files_told, needed_settings
 from penstock.bench.load.plan import Kind
 from penstock.bench.load.target import (
     Target,
@@ -22,6 +23,7 @@ from penstock.bench.load.target import (
     start_penstock,
 )
 from penstock.bench.scrape import scrape, scrape_if_served, settle
+from penstock.setting_fields import Settings
 
 POSE = "/v1/pose/frames"
 
@@ -158,7 +160,15 @@ def test_a_process_that_ended_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body"), [(404, b"no"), (200, b'{"a": "b c"}'), (200, b"a 1\n"), (200, b"")]
+    ("status", "body"),
+    [
+        (404, b"no"),
+        (200, b'{"a": "b c"}'),
+        (200, b"a 1\n"),
+        (200, b""),
+        (200, b"penstock_frames_pending 0.0\n"),
+        (200, b"penstock_frames_pending 0.0\npenstock_frames_seen_total NaN\n"),
+    ],
 )
 def test_metrics_of_others_are_none(status: int, body: bytes) -> None:
     """A service without Penstock's metrics has none, which is no failure."""
@@ -169,8 +179,9 @@ def test_metrics_of_others_are_none(status: int, body: bytes) -> None:
 
 def test_settling_has_an_end() -> None:
     """Frames that stay pending are seen in the last scrape, and not waited for without end."""
-    with answering(lambda _: 200, b"penstock_frames_pending 3.0\n") as (address, asked):
-        assert settle(_target(address), seconds=0.0) == {"penstock_frames_pending": 3.0}
+    metrics = b"penstock_frames_seen_total 9.0\npenstock_frames_pending 3.0\n"
+    with answering(lambda _: 200, metrics) as (address, asked):
+        assert (settle(_target(address), seconds=0.0) or {})["penstock_frames_pending"] == 3
     assert asked
 
 
@@ -191,3 +202,26 @@ def test_penstock_is_started_and_gone(tmp_path: Path, monkeypatch: pytest.Monkey
             assert os.sched_getaffinity(target.pid).isdisjoint(target.cores)
     assert not Path(f"/proc/{target.pid}").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_large_run_needs_is_raised() -> None:
+    """A run beyond Penstock's defaults raises them, and one within them changes nothing."""
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    live, connections = defaults["max_live_sessions"], defaults["max_connections"]
+    # Metrics and connections that come and go need some, too.
+    assert needed_settings(live, connections - 256) == {}
+    for sessions, most in ((live + 1, 1), (1, connections - 255), (200_000, 200_000)):
+        needed = needed_settings(sessions, most)
+        assert needed
+        assert all(value > defaults[name] for name, value in needed.items())
+    assert needed_settings(200_000, 1)["max_live_sessions"] == 200_000
+    assert defaults["token_cache_entries"] < needed_settings(200_000, 1)["token_cache_entries"]
+    assert needed_settings(1, 30_000)["max_connections"] == 30_256
+
+
+def test_too_few_files_for_the_spool_are_told() -> None:
+    """A server that cannot keep all its files open is slower, so the report says that it is so."""
+    assert Settings.model_fields["spool_open_files"].default == SPOOL_FILES
+    assert files_told(40_000, 20_000, 10_000) == "up to 40,000"
+    assert "too few" in files_told(20_000, 10_000, 10_000)
+    assert files_told(20_000, 1000, 10_000) == "up to 20,000"

@@ -127,3 +127,47 @@ def test_no_setting_moves_the_cursor(make_load: Make) -> None:
 def test_figures_have_three_digits(value: float | None, shown: str) -> None:
     """A figure is as exact as a measurement can be, whatever its size."""
     assert units.figure(value) == shown
+
+
+def _capacity_told(make_capacity: Make, **changes: object) -> str:
+    report = make_capacity()
+    assert report.capacity is not None
+    run = report.capacity.model_copy(update=changes)
+    return " ".join(render_text(report.model_copy(update={"capacity": run})).split())
+
+
+def test_a_search_that_is_not_sure_enough_says_so(make_capacity: Make) -> None:
+    """An interval wider than asked for is told with the result, and one that is not, is not."""
+    wide = _capacity_told(make_capacity, precision=0.02, rate=9000.0, low=8000.0, high=10_000.0)
+    assert "±11.1%" in wide
+    assert "wider than the ±2.0% that was asked for: 14 trials were too few" in wide
+    assert "wider" not in _capacity_told(make_capacity, precision=0.05)
+
+
+@pytest.mark.parametrize(
+    ("certainty", "told"),
+    [
+        ("at least", "The capacity is at least 9,000 requests a second"),
+        ("below", "The capacity is below 9,000 requests a second"),
+        ("unknown", "Nothing is known of the capacity"),
+    ],
+)
+def test_a_bound_is_not_told_as_a_capacity(make_capacity: Make, certainty: str, told: str) -> None:
+    """What is only a bound of the capacity is called one, without an interval."""
+    shown = _capacity_told(make_capacity, certainty=certainty)
+    assert told in shown
+    assert "in half of all runs" not in shown
+    assert "interval" not in shown
+
+
+def test_peers_without_a_base_have_no_ratio(make_peers: Make) -> None:
+    """Where there is nothing to compare with, a dash stands for the ratio, in text and page."""
+    report = make_peers()
+    assert report.peers is not None
+    none = {"ratio": None, "ratio_low": None, "ratio_high": None}
+    peers = [one.model_copy(update=none) for one in report.peers.peers]
+    run = report.peers.model_copy(update={"peers": peers})
+    report = report.model_copy(update={"peers": run})
+    assert " -  " in render_text(report)
+    assert "times plain" not in render_html(report)
+    assert Report.model_validate_json(report.model_dump_json(by_alias=True)) == report

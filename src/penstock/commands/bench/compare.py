@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from penstock.commands.bench.options import check_writable, telling_errors
+from penstock.commands.bench.options import check_writable, telling_errors, write
 
 if TYPE_CHECKING:
     from penstock.bench.report.compare import Comparison
@@ -37,14 +37,17 @@ def compare(a: _A, b: _B, *, json: _JsonFile = None, fail_on_worse: _FailOnWorse
     with telling_errors():
         found = reports.compare(read_report(a), read_report(b))
     typer.echo(render_comparison(found))
-    if json is not None:
-        json.write_bytes(_plain(reports.SCHEMA, found))
+    unwritten = write(json, _plain(reports.SCHEMA, found)) if json is not None else []
+    for problem in unwritten:
+        typer.echo(f"penstock: {problem}", err=True)
+    if unwritten:
+        raise typer.Exit(1)
     if fail_on_worse and found.worse:
         names = ", ".join(one.name for one in found.worse)
         typer.echo(f"penstock: worse: {names}", err=True)
         raise typer.Exit(1)
 
 
-def _plain(schema: str, found: "Comparison") -> bytes:
+def _plain(schema: str, found: "Comparison") -> str:
     document = {"schema": schema, "comparison": found}
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()

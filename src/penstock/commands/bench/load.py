@@ -25,7 +25,6 @@ from penstock.dev import read_dev_secrets
 from penstock.settings import secret_bytes
 
 if TYPE_CHECKING:
-    from penstock.bench.load.plan import Kind
     from penstock.bench.report.models import LoadPlan
 
 # Consents are per principal, and the harness's sessions go round as many of them: a target's
@@ -117,18 +116,31 @@ def load(
             param_hint="'--duration'",
         )
     if not own_connections and connections < processes:
-        raise typer.BadParameter("each process needs a connection", param_hint="'--connections'")
+        raise typer.BadParameter(
+            f"{connections}; each of the {processes} processes needs a connection",
+            param_hint="'--connections'",
+        )
+    _check_share("--reconnect-share", reconnect_share, sessions)
+    _check_share("--hostile-share", hostile_share, sessions)
+    _check_offline(reconnect_share, offline_seconds, duration, interval, jitter)
     given = settings_given(settings)
     only_with_target = {"--pid": pid, "--dev": dev, "--data-dir": data_dir, "--config": config}
     _check_options_of(target, only_with_target, given)
     check_writable(json, html)
     made_at, command = made_now()
 
-    def plan_for(routes: "frozenset[Kind]") -> "LoadPlan":
-        from penstock.bench.load.plan import Kind  # noqa: PLC0415
-        from penstock.bench.report.models import LoadPlan  # noqa: PLC0415
+    with telling_errors():
+        from penstock.bench.load.batches import batches_for  # noqa: PLC0415
+        from penstock.bench.load.faults import load_faults  # noqa: PLC0415
+        from penstock.bench.load.interrupt import stopping_on_signals  # noqa: PLC0415
+        from penstock.bench.load.plan import Kind, most_connections  # noqa: PLC0415
+        from penstock.bench.load.progress import show_progress  # noqa: PLC0415
+        from penstock.bench.load.run import run_load  # noqa: PLC0415
+        from penstock.bench.load.target import join_running, start_penstock  # noqa: PLC0415
+        from penstock.bench.machine import check_local_ports, machine_facts  # noqa: PLC0415
+        from penstock.bench.report.models import LoadPlan, Report  # noqa: PLC0415
 
-        return LoadPlan(
+        plan = LoadPlan(
             sessions=sessions,
             ramp_seconds=ramp,
             seconds=duration,
@@ -139,27 +151,19 @@ def load(
             reconnect_share=reconnect_share,
             offline_seconds=offline_seconds,
             hostile_share=hostile_share,
-            media=_wanted("--media", media, served=Kind.MEDIA in routes),
-            ends=_wanted("--ends", ends, served=Kind.END in routes),
+            media=False,
+            ends=False,
             processes=processes,
             seed=seed,
         )
-
-    with telling_errors():
-        from penstock.bench.load.faults import load_faults  # noqa: PLC0415
-        from penstock.bench.load.interrupt import stopping_on_signals  # noqa: PLC0415
-        from penstock.bench.load.progress import show_progress  # noqa: PLC0415
-        from penstock.bench.load.run import run_load  # noqa: PLC0415
-        from penstock.bench.load.target import join_running, start_penstock  # noqa: PLC0415
-        from penstock.bench.machine import machine_facts  # noqa: PLC0415
-        from penstock.bench.report.models import Report  # noqa: PLC0415
-
+        # What cannot be is found before anything starts; the batches are kept for the run.
+        check_local_ports(most_connections(plan))
+        batches_for(plan)
         facts = machine_facts()
         with ExitStack() as stack:
             first_session = 0
             if target is None:
-                pool = sessions if own_connections else connections
-                most = pool + round(hostile_share * sessions)
+                most = most_connections(plan)
                 served = stack.enter_context(
                     start_penstock(sessions=sessions, connections=most, settings=given)
                 )
@@ -168,7 +172,12 @@ def load(
                 served = join_running(target, secret=secret, pid=pid)
                 # Others' runs have left their sessions there, and positions with them.
                 first_session = _PRINCIPALS * int(time.time())
-            plan = plan_for(served.routes)
+            plan = plan.model_copy(
+                update={
+                    "media": _wanted("--media", media, served=Kind.MEDIA in served.routes),
+                    "ends": _wanted("--ends", ends, served=Kind.END in served.routes),
+                }
+            )
             with show_progress(plan, quiet=quiet) as watch, stopping_on_signals() as stopped:
                 run = run_load(
                     plan, served, watch=watch, stopped=stopped, first_session=first_session
@@ -189,6 +198,25 @@ def _check_number(name: str, value: float, least: float, most: float) -> None:
     if not (math.isfinite(value) and least <= value <= most):
         raise typer.BadParameter(
             f"{value:g}; it must be from {least:g} to {most:g}", param_hint=f"'{name}'"
+        )
+
+
+def _check_share(name: str, share: float, sessions: int) -> None:
+    if share > 0 and round(share * sessions) == 0:
+        raise typer.BadParameter(
+            f"{share:g}; of {sessions} sessions that is nobody", param_hint=f"'{name}'"
+        )
+
+
+def _check_offline(
+    share: float, offline: float, duration: float, interval: float, jitter: float
+) -> None:
+    longest = duration - interval * (2 + 2 * jitter)
+    if share > 0 and offline > longest:
+        raise typer.BadParameter(
+            f"{offline:g}; with batches before and after, a run of {duration:g} s leaves "
+            f"{max(0.0, longest):g} s at most",
+            param_hint="'--offline-seconds'",
         )
 
 

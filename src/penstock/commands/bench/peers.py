@@ -77,7 +77,7 @@ def peers(
     """
     # Here and not above: other commands need none of this.
     from penstock.bench.machine import machine_facts  # noqa: PLC0415
-    from penstock.bench.peers.catalogue import KINDS  # noqa: PLC0415
+    from penstock.bench.peers.catalogue import KINDS, versions_of  # noqa: PLC0415
     from penstock.bench.report.models import Report  # noqa: PLC0415
     from penstock.bench.side_by_side import FORMS, Plan, run_side_by_side  # noqa: PLC0415
     from penstock.bench.tables import end_progress, progress  # noqa: PLC0415
@@ -111,7 +111,7 @@ def peers(
         kind="peers",
         made_at=made_at,
         command=command,
-        machine=machine,
+        machine=machine | versions_of({one.name for one in found.run.peers}),
         server=found.server,
         peers=found.run,
         faults=found.faults,
