@@ -68,7 +68,10 @@ class Settings(BaseSettings):
         "penstock", "The audience (aud) that JWTs must name.", min_length=1
     )
     token_cache_entries: int = _setting(
-        65536, "Verified tokens kept by digest, and as many heads that carried them.", ge=1, le=10_000_000
+        65536,
+        "Verified tokens kept by digest, and as many heads that carried them.",
+        ge=1,
+        le=10_000_000,
     )
     token_leeway_seconds: float = _setting(
         5.0, "How far ahead of this clock a token's iat may be.", ge=0, le=300

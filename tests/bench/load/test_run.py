@@ -349,7 +349,8 @@ def test_what_spoils_the_figures_is_named() -> None:
     assert _faults(made, outcomes={"pose": {"202": 1, "429 inbox_full": 99}}) == ""
     assert "95% of its core" in _faults(made, harness_cpu_share=0.95)
     late = [made.seconds[0].model_copy(update={"lag_ms": 51.0})]
-    assert "51 ms late" in _faults(made, seconds=late)
+    assert "by up to 51 ms" in _faults(made, seconds=late)
+    assert _faults(made, seconds=[*late, *made.seconds * 19]) == ""
     refused = {"pose": {"403 consent_required": 51, "202": 49}}
     assert "penstock bench grants --sessions 20" in _faults(made, outcomes=refused)
     assert "session secret" in _faults(made, outcomes={"pose": {"401 token_signature": 9}})
