@@ -22,7 +22,7 @@ import trio
 from penstock.engine.wakeup import WakeUp
 
 # Of the requests that are there at once, so many are answered before other tasks have their turn.
-_MOST_AT_ONCE = 64
+_MOST_AT_ONCE = 256
 
 
 ServeNowait = Callable[[], bool]
