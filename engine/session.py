@@ -353,7 +353,7 @@ class SessionActor:
             ledger.settle(self.tally, Reason.USED, used)
             ledger.settle(self.tally, Reason.REPEATED, repeated)
         else:
-            frames = sum(arrival.batch.frame_count for arrival in chunk.arrivals)
+            frames = sum(arrival.frame_count for arrival in chunk.arrivals)
             ledger.settle(self.tally, shed, frames)
             self._unsaved += frames
         self._chunk = None
@@ -381,7 +381,7 @@ def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpo
     ledger = FrameLedger()
     tally = before.tally
     reach = before.reach
-    frames = sum(arrival.batch.frame_count for arrival in recovered.batches)
+    frames = sum(arrival.frame_count for arrival in recovered.batches)
     ledger.admit(tally, frames + recovered.torn_frames)
     ledger.settle(tally, Reason.TORN_SPOOL, recovered.torn_frames)
     try:

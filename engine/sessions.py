@@ -118,7 +118,7 @@ class Sessions:
             reading = await self._read_file(identity.session_id)
             if reading.failure is not None:
                 reason = Reason.RECOVERY_FAILED
-                self.refuse(identity, reason, arrival.batch.frame_count)
+                self.refuse(identity, reason, arrival.frame_count)
                 return Refusal(reason, reading.failure, retry_after=5.0)
         return self.offer_nowait(identity, arrival)
 
@@ -137,13 +137,13 @@ class Sessions:
             found = _DRAINING if self._draining else self._revive_nowait(identity)
             if not isinstance(found, SessionActor):
                 if isinstance(found, Refusal):
-                    self.refuse(identity, found.reason, arrival.batch.frame_count)
+                    self.refuse(identity, found.reason, arrival.frame_count)
                 return found
             actor = found
         if actor.identity is not identity and actor.identity != identity:  # mostly the same object
             return WrongOwner()
         if self._draining:
-            return actor.refuse_nowait(_DRAINING, arrival.batch.frame_count)
+            return actor.refuse_nowait(_DRAINING, arrival.frame_count)
         return actor.offer_nowait(arrival)
 
     def refuse(self, identity: SessionIdentity, reason: Reason, frames: int) -> None:

@@ -40,7 +40,7 @@ class Turbine:
 def reaches(parts: Sequence[Sequence[Arrival]]) -> Degrees:
     """Give the degrees of the reach of each part's frames. No part is empty."""
     arrivals = [arrival for part in parts for arrival in part]
-    sizes = [sum(arrival.batch.frame_count for arrival in part) for part in parts]
+    sizes = [sum(arrival.frame_count for arrival in part) for part in parts]
     starts = np.cumsum([0, *sizes[:-1]])
     return part_degrees(_angles(arrivals), starts)
 
@@ -50,7 +50,7 @@ def _angles(arrivals: Sequence[Arrival]) -> Angles:
     points = np.frombuffer(joined, "<f4").reshape(-1, LANDMARKS, LANDMARK_VALUES)
     if all(arrival.meta is NO_META for arrival in arrivals):
         return joint_angles(points, ASSUMED_ASPECT)
-    counts = [arrival.batch.frame_count for arrival in arrivals]
+    counts = [arrival.frame_count for arrival in arrivals]
     aspects = np.repeat(np.array([a.meta.aspect for a in arrivals], np.float32), counts)
     angles = joint_angles(points, aspects)
     world = np.repeat([a.meta.coords is Coordinates.WORLD for a in arrivals], counts)

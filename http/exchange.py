@@ -31,8 +31,8 @@ class Head:
     sidecar: bytes = b""
     request_id: bytes = b""
     origin: bytes = b""
-    # Of a head that may be known again (see `known_heads`): its key, and what its token said when
-    # it was verified.
+    # See `known_heads`: the key of a head that may be known again, or what the token of one that is
+    # known said when it was verified.
     key: bytes = b""
     claims: "SessionClaims | None" = None
 

@@ -51,11 +51,7 @@ class KnownHeads:
             return key, None
         content_type, origin, claims = known
         return key, Head(
-            content_type=content_type,
-            content_length=int(digits),
-            origin=origin,
-            key=key,
-            claims=claims,
+            content_type=content_type, content_length=int(digits), origin=origin, claims=claims
         )
 
     def remember(self, head: Head, claims: SessionClaims) -> None:

@@ -13,6 +13,7 @@ typing error would stop every session, and consents that appear by one would be 
 
 import math
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,40 +42,44 @@ class _UnreadableError(GrantsFileError):
     """The file could not even be read."""
 
 
-class PermissiveGrants:
-    """Everybody consents to everything and nothing is limited. For development only."""
+class _LocalGrants(ABC):
+    """Grants that are always known, so that asking never waits."""
 
-    async def granted(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:  # noqa: ARG002
-        """Say yes."""
-        return True
+    @abstractmethod
+    def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
+        """Say whether there is consent."""
+
+    @abstractmethod
+    def of_org_nowait(self, org_id: str) -> Quota:
+        """Give the organisation's quota."""
+
+    async def granted(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
+        """Say what `granted_nowait` says."""
+        return self.granted_nowait(principal_id, org_id, purpose)
+
+    async def of_org(self, org_id: str) -> Quota:
+        """Give what `of_org_nowait` gives."""
+        return self.of_org_nowait(org_id)
+
+
+class PermissiveGrants(_LocalGrants):
+    """Everybody consents to everything and nothing is limited. For development only."""
 
     def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:  # noqa: ARG002
         """Say yes."""
         return True
-
-    async def of_org(self, org_id: str) -> Quota:  # noqa: ARG002
-        """Give no limit."""
-        return _NO_QUOTA
 
     def of_org_nowait(self, org_id: str) -> Quota:  # noqa: ARG002
         """Give no limit."""
         return _NO_QUOTA
 
 
-class ClosedGrants:
+class ClosedGrants(_LocalGrants):
     """Nobody consents to anything: production without a source of grants."""
-
-    async def granted(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:  # noqa: ARG002
-        """Say no."""
-        return False
 
     def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:  # noqa: ARG002
         """Say no."""
         return False
-
-    async def of_org(self, org_id: str) -> Quota:  # noqa: ARG002
-        """Give no limit; there is nothing to limit."""
-        return _NO_QUOTA
 
     def of_org_nowait(self, org_id: str) -> Quota:  # noqa: ARG002
         """Give no limit; there is nothing to limit."""
@@ -91,7 +96,7 @@ class _Grants:
 _Signature = tuple[int, int, int, int]
 
 
-class FileGrants:
+class FileGrants(_LocalGrants):
     """Grants from a file, read again when it changes. Construction raises GrantsFileError."""
 
     def __init__(self, path: Path, clock: Clock, *, look_every: float = LOOK_EVERY) -> None:
@@ -108,18 +113,10 @@ class FileGrants:
         """Tell why the file as it is now is not in force; None when it is."""
         return self._problem
 
-    async def granted(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
-        """Say whether the file has this consent."""
-        return self.granted_nowait(principal_id, org_id, purpose)
-
     def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
         """Say whether the file has this consent."""
         self._look()
         return purpose in self._grants.consents.get((principal_id, org_id), ())
-
-    async def of_org(self, org_id: str) -> Quota:
-        """Give the file's quota of the organisation, or no limit."""
-        return self.of_org_nowait(org_id)
 
     def of_org_nowait(self, org_id: str) -> Quota:
         """Give the file's quota of the organisation, or no limit."""

@@ -172,7 +172,7 @@ def chunk_header(chunk: SpoolChunk) -> bytes:
 
 def encode_chunk(chunk: SpoolChunk) -> list[bytes]:
     """Give the buffers of a chunk in the order of the file; ValueError as `chunk_header` does."""
-    return [chunk_header(chunk), *[arrival.batch.member for arrival in chunk.batches]]
+    return [chunk_header(chunk), *[arrival.member for arrival in chunk.batches]]
 
 
 def shortened_header(span: ChunkSpan, keep: int) -> bytes:

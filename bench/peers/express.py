@@ -87,7 +87,7 @@ class _Forgetful:
     def offer_nowait(self, identity: SessionIdentity, arrival: Arrival) -> Admitted:
         before = self._positions.get(identity.session_id, 0)
         position = self._positions[identity.session_id] = before + arrival.batch.landmark_bytes
-        return Admitted(arrival.batch.frame_count, position)
+        return Admitted(arrival.frame_count, position)
 
     async def offer(self, identity: SessionIdentity, arrival: Arrival) -> Admitted:
         return self.offer_nowait(identity, arrival)

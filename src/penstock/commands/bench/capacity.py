@@ -14,6 +14,7 @@ from penstock.commands.bench.options import (
     finish,
     made_now,
     settings_given,
+    teller,
     telling_errors,
 )
 
@@ -73,11 +74,6 @@ def capacity(
     check_writable(json, html)
     made_at, command = made_now()
     machine = machine_facts()
-
-    def tell(line: str) -> None:
-        if not quiet:
-            typer.echo(line, err=True)
-
     with (
         telling_errors(),
         start_penstock(
@@ -97,7 +93,7 @@ def capacity(
             processes=processes or max(1, len(target.cores)),
             seed=seed,
         )
-        outcome = find_capacity(plan, Trials(plan, target, stopped).run, tell)
+        outcome = find_capacity(plan, Trials(plan, target, stopped).run, teller(quiet=quiet))
         limits = {
             f"limit {name}": str(settings.get(name, Settings.model_fields[name].default))
             for name in _LIMITS

@@ -2,9 +2,10 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,6 +110,11 @@ def _try_to_write(path: Path) -> None:
         raise typer.BadParameter(
             f"{path} cannot be written: {error.strerror}", param_hint=f"'{path}'"
         ) from None
+
+
+def teller(*, quiet: bool) -> Callable[[str], None]:
+    """Give what tells a line of progress; nothing when it is to be quiet."""
+    return (lambda _: None) if quiet else partial(typer.echo, err=True)
 
 
 def made_now() -> tuple[str, str]:

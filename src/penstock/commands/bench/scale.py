@@ -14,6 +14,7 @@ from penstock.commands.bench.options import (
     finish,
     made_now,
     settings_given,
+    teller,
     telling_errors,
 )
 
@@ -73,13 +74,8 @@ def scale(
     check_writable(json, html)
     made_at, command = made_now()
     machine = machine_facts()
-
-    def tell(line: str) -> None:
-        if not quiet:
-            typer.echo(line, err=True)
-
     with telling_errors():
-        run, faults = measure_scale(plan, tell)
+        run, faults = measure_scale(plan, teller(quiet=quiet))
     finish(
         Report(
             kind="scale",
