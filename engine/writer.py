@@ -1,43 +1,32 @@
 """The writer: the one place from which anything is written that outlives a session.
 
-Theory of operation
--------------------
-Actors `submit_nowait` chunks and go on; one task takes whatever is waiting as one group, has a
-thread append it, and then tells each submitter what became of its chunk. While the thread works,
-the next group gathers: the slower the disk, the larger the groups. The queue is bounded; when it
-is full the submitter keeps its frames, its inbox fills, and the client is told.
+Two consumers that never wait for each other: `spool_lane` brings frames to their files, and
+`ledger_lanes` brings results to the ledger. Results come first by that alone: however slow the
+spool's disk or long its queue, the ledger's lanes have a thread of their own (the ledger's), queues
+of their own and a task of their own.
 
-Frames come last in the writer's order of priority. They are all that there is to write as long as
-no results are, so one queue is the whole of it.
-
-A failure to append is an answer (the spool names the reason). Any other exception is the
-infrastructure's failure: it escapes `run` and stops the process.
+When the writer is cancelled, the spool finishes the group that it has begun, and the ledger commits
+everything that still waits.
 """
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 
-from penstock.engine.outcomes import Reason
+from penstock.engine.ledger_lanes import LedgerLanes, LedgerLanesStatistics
+from penstock.engine.ledger_port import Entry, Ledger
 from penstock.engine.ports import Clock, Spool, SpoolChunk
+from penstock.engine.receipts import Lane, Receipt
+from penstock.engine.spool_lane import MAX_GROUP, Settled, SpoolLane, WriterFullError
 
-# A group holds up the submitters' answers for as long as its append takes; 512 appends of one
-# batch are about 5 ms.
-MAX_GROUP = 512
-
-Settled = Callable[[Reason | None], None]
-
-
-class WriterFullError(Exception):
-    """The writer's queue is at its bound, `spool_queue_chunks`."""
+__all__ = ["MAX_GROUP", "Settled", "Writer", "WriterFullError", "WriterStatistics"]
 
 
 @dataclass(slots=True, frozen=True)
 class WriterStatistics:
-    """The writer's queue and its work so far."""
+    """The spool's queue and work so far, and the ledger's where the writer has one."""
 
     queued_chunks: int
     peak_queued_chunks: int
@@ -47,10 +36,12 @@ class WriterStatistics:
     chunks: int
     failed_chunks: int
     last_append_seconds: float
+    urgent_chunks: int = 0
+    ledger: LedgerLanesStatistics | None = None
 
 
 class Writer:
-    """A bounded queue and its one consumer; `group_settled` is called behind a group's answers."""
+    """The lanes of the spool and of the ledger, behind one door."""
 
     def __init__(
         self,
@@ -60,92 +51,87 @@ class Writer:
         max_queued_chunks: int,
         group_settled: Callable[[], None] = lambda: None,
         run_blocking: Callable[..., Awaitable[Any]] = trio.to_thread.run_sync,
+        ledger: Ledger | None = None,
+        max_queued_entries: int = 1024,
+        ledger_wait_seconds: float = 5.0,
     ) -> None:
-        self._spool = spool
-        self._clock = clock
-        self._max_queued = max_queued_chunks
-        self._group_settled = group_settled
-        self._run_blocking = run_blocking
-        self._queue: deque[tuple[SpoolChunk, Settled, float]] = deque()
-        self._work = trio.Event()
-        self._empty = trio.Event()
-        self._empty.set()
-        self._in_append: Sequence[tuple[SpoolChunk, Settled, float]] = ()
-        self._peak = 0
-        self._groups = 0
-        self._chunks = 0
-        self._failed = 0
-        self._last_append = 0.0
+        self._spool_lane = SpoolLane(
+            spool,
+            clock,
+            max_queued_chunks=max_queued_chunks,
+            group_settled=group_settled,
+            run_blocking=run_blocking,
+        )
+        self._ledger_lanes = None
+        if ledger is not None:
+            self._ledger_lanes = LedgerLanes(
+                ledger,
+                clock,
+                max_queued_entries=max_queued_entries,
+                wait_seconds=ledger_wait_seconds,
+            )
 
     @property
     def full(self) -> bool:
-        """Say whether a submission would be turned away."""
-        return len(self._queue) >= self._max_queued
+        """Say whether a chunk that is not urgent would be turned away."""
+        return self._spool_lane.full
 
-    def submit_nowait(self, chunk: SpoolChunk, settled: Settled) -> None:
+    @property
+    def urgent_full(self) -> bool:
+        """Say whether an urgent chunk would be turned away."""
+        return self._spool_lane.urgent_full
+
+    def submit_nowait(self, chunk: SpoolChunk, settled: Settled, *, urgent: bool = False) -> None:
         """Queue a chunk. `settled` is called once, in the Trio thread, and must not fail.
 
-        It gets None when the chunk is in the session's file, else the reason why it is not.
+        It gets None when the chunk is in the session's file, else the reason why it is not. An
+        urgent chunk goes before all that are not, and takes along what its session has waiting.
         """
-        if self.full:
-            raise WriterFullError
-        self._queue.append((chunk, settled, self._clock.monotonic()))
-        self._peak = max(self._peak, len(self._queue))
-        if not self._work.is_set():
-            self._work.set()
-            self._empty = trio.Event()
+        self._spool_lane.submit_nowait(chunk, settled, urgent=urgent)
+
+    def hurry_nowait(self, session_id: str) -> None:
+        """Make the chunks that a session has waiting urgent."""
+        self._spool_lane.hurry_nowait(session_id)
+
+    def enter_nowait(self, entry: Entry, lane: Lane) -> Receipt:
+        """Queue an entry for the ledger. The receipt tells what became of it, also if at once."""
+        if self._ledger_lanes is None:
+            raise RuntimeError("this writer has no ledger")
+        return self._ledger_lanes.enter_nowait(entry, lane)
 
     async def wait_empty(self) -> None:
-        """Wait until everything submitted so far has been settled."""
-        await self._empty.wait()
+        """Wait until everything submitted so far has been settled, in every lane."""
+        if self._ledger_lanes is not None:
+            await self._ledger_lanes.wait_empty()
+        await self._spool_lane.wait_empty()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write until cancelled. A group in the thread is finished and settled first."""
-        task_status.started()
-        while True:
-            await self._work.wait()
-            while self._queue:
-                await self._append_group()
-            # No await between the last look at the queue and these two.
-            self._work = trio.Event()
-            self._empty.set()
+        """Write until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._spool_lane.run)
+            if self._ledger_lanes is not None:
+                await nursery.start(self._ledger_lanes.run)
+            task_status.started()
 
     def statistics(self) -> WriterStatistics:
-        """Give the queue's depth and age, and the totals."""
-        waiting = self._in_append or self._queue
-        oldest = self._clock.monotonic() - waiting[0][2] if waiting else 0.0
+        """Give the queues' depth and age, and the totals."""
+        spool = self._spool_lane.statistics()
+        ledger = None if self._ledger_lanes is None else self._ledger_lanes.statistics()
         return WriterStatistics(
-            len(self._queue),
-            self._peak,
-            len(self._in_append),
-            oldest,
-            self._groups,
-            self._chunks,
-            self._failed,
-            self._last_append,
+            queued_chunks=spool.queued_chunks,
+            peak_queued_chunks=spool.peak_queued_chunks,
+            in_append=spool.in_append,
+            oldest_age_seconds=spool.oldest_age_seconds,
+            groups=spool.groups,
+            chunks=spool.chunks,
+            failed_chunks=spool.failed_chunks,
+            last_append_seconds=spool.last_append_seconds,
+            urgent_chunks=spool.urgent_chunks,
+            ledger=ledger,
         )
 
     def reset_peak(self) -> None:
-        """Begin a new high-water mark."""
-        self._peak = len(self._queue)
-
-    async def _append_group(self) -> None:
-        queue = self._queue
-        group = [queue.popleft() for _ in range(min(MAX_GROUP, len(queue)))]
-        self._in_append = group
-        started = self._clock.monotonic()
-        try:
-            # Not abandoned on cancellation: what the thread wrote must be settled as written.
-            results = await self._run_blocking(self._spool.append, [entry[0] for entry in group])
-        except BaseException:
-            queue.extendleft(reversed(group))
-            self._in_append = ()
-            raise
-        self._in_append = ()
-        self._last_append = self._clock.monotonic() - started
-        self._groups += 1
-        self._chunks += len(group)
-        for (_, settled, _), reason in zip(group, results, strict=True):
-            self._failed += reason is not None
-            settled(reason)
-        self._group_settled()
+        """Begin new high-water marks."""
+        self._spool_lane.reset_peak()
+        if self._ledger_lanes is not None:
+            self._ledger_lanes.reset_peak()

@@ -1,0 +1,241 @@
+"""The ledger in one SQLite file: the embedded default.
+
+Theory of operation
+-------------------
+Two connections with a thread each. One writes: groups as the writer hands them over, each a
+transaction, each entry in it whole or not at all. The other reads: with a write-ahead log a reader
+neither waits for the writer nor holds it up, so a long page of audit never delays a final.
+
+`synchronous=FULL` syncs the log at every commit, so that what was acknowledged survives a loss of
+power, not only a kill.
+
+Every `sqlite3.Error` is translated here, by its code. What the disk or another process does is
+LedgerUnavailableError; what an entry does is its outcome; what remains is a mistake of this
+software, LedgerFaultError, and nobody catches that.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from penstock.engine.ledger_port import (
+    Entry,
+    EntryOutcome,
+    FinalEntry,
+    LedgerReason,
+    LedgerStatistics,
+    LedgerUnavailableError,
+    StoredAudit,
+    StoredBook,
+    StoredChange,
+    Verdict,
+)
+from penstock.storage.ledger import rows
+from penstock.storage.ledger.own_thread import OwnThread
+from penstock.storage.ledger.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, open_file
+
+T = TypeVar("T")
+
+_REASONS = {
+    sqlite3.SQLITE_FULL: LedgerReason.DISK_FULL,
+    sqlite3.SQLITE_BUSY: LedgerReason.LOCKED,
+    sqlite3.SQLITE_LOCKED: LedgerReason.LOCKED,
+    sqlite3.SQLITE_PROTOCOL: LedgerReason.LOCKED,
+    sqlite3.SQLITE_READONLY: LedgerReason.UNWRITABLE,
+    sqlite3.SQLITE_PERM: LedgerReason.UNWRITABLE,
+    sqlite3.SQLITE_CANTOPEN: LedgerReason.UNWRITABLE,
+    sqlite3.SQLITE_CORRUPT: LedgerReason.CORRUPT,
+    sqlite3.SQLITE_NOTADB: LedgerReason.CORRUPT,
+    sqlite3.SQLITE_IOERR: LedgerReason.IO_ERROR,
+}
+_STORED = EntryOutcome(Verdict.STORED)
+_UNFIT = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH})
+
+
+class LedgerFaultError(Exception):
+    """SQLite refused what this software asked for: a mistake of this software."""
+
+
+class SqliteLedger:
+    """The port `Ledger` over one file. Made by `open_sqlite_ledger`."""
+
+    def __init__(
+        self,
+        path: Path,
+        writing: tuple[OwnThread, sqlite3.Connection],
+        reading: tuple[OwnThread, sqlite3.Connection],
+    ) -> None:
+        self._path = path
+        self._writer_thread, self._writer = writing
+        self._reader_thread, self._reader = reading
+        self._commits = self._stored = self._repeated = self._rejected = 0
+        # One thread each, so that no count is lost.
+        self._failed_commits = self._failed_reads = self._reads = 0
+        self._file_bytes = _size(path)
+
+    async def commit(self, group: Sequence[Entry]) -> list[EntryOutcome]:
+        """Store what can be stored, in one transaction, on disk on return; an outcome for each."""
+        return await self._writer_thread.run(partial(self._commit, group))
+
+    async def probe(self) -> None:
+        """Commit one small change."""
+        await self._writer_thread.run(self._probe)
+
+    async def final_of(self, session_id: str) -> FinalEntry | None:
+        """Give a session's final of the highest revision."""
+        return await self._read(lambda: rows.final_of(self._reader, session_id))
+
+    async def policy_book(self) -> StoredBook | None:
+        """Give the newest policy book."""
+        return await self._read(lambda: rows.policy_book(self._reader))
+
+    async def policy_changes(self, limit: int) -> list[StoredChange]:
+        """Give the newest changes, newest first."""
+        return await self._read(lambda: rows.policy_changes(self._reader, limit))
+
+    async def audit(self, limit: int, before: int | None = None) -> list[StoredAudit]:
+        """Give the newest audit entries, newest first; `before` a position, for the next page."""
+        return await self._read(lambda: rows.audit(self._reader, limit, before))
+
+    def statistics(self) -> LedgerStatistics:
+        """Count what was done. The size is that after the newest commit, its log included."""
+        return LedgerStatistics(
+            self._commits,
+            self._stored,
+            self._repeated,
+            self._rejected,
+            self._failed_commits + self._failed_reads,
+            self._reads,
+            self._file_bytes,
+            SCHEMA_VERSION,
+        )
+
+    # The writing thread.
+
+    def _commit(self, group: Sequence[Entry]) -> list[EntryOutcome]:
+        outcomes = self._in_transaction(lambda: [self._put(entry) for entry in group])
+        for outcome in outcomes:
+            self._stored += outcome.verdict is Verdict.STORED
+            self._repeated += outcome.verdict is Verdict.REPEATED
+            self._rejected += outcome.verdict in {Verdict.CONFLICT, Verdict.UNFIT}
+        return outcomes
+
+    def _probe(self) -> None:
+        self._in_transaction(lambda: self._writer.execute("UPDATE probes SET count = count + 1"))
+
+    def _in_transaction(self, work: Callable[[], T]) -> T:
+        db = self._writer
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            result = work()
+            db.execute("COMMIT")
+        except BaseException as error:
+            self._failed_commits += 1
+            # SQLite has rolled back by itself after some errors and not after others.
+            with contextlib.suppress(sqlite3.Error):
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise _translated(error) from error
+            raise
+        self._commits += 1
+        self._file_bytes = _size(self._path)
+        return result
+
+    def _put(self, entry: Entry) -> EntryOutcome:
+        db = self._writer
+        # A statement is all or nothing by itself; only several of them need a savepoint. Each call
+        # spared is one less at which this thread may have to wait for Python's lock.
+        nested = not rows.is_one_statement(entry)
+        if nested:
+            db.execute("SAVEPOINT entry")
+        try:
+            rows.put(db, entry)
+        except rows.RepeatedError:
+            outcome = EntryOutcome(Verdict.REPEATED)
+        except rows.RejectedError as rejected:
+            outcome = EntryOutcome(rejected.verdict, rejected.detail)
+        except (OverflowError, UnicodeEncodeError):
+            outcome = EntryOutcome(Verdict.UNFIT, "a number or a text that SQLite cannot hold")
+        except sqlite3.Error as error:
+            if _code(error) not in _UNFIT:
+                raise
+            outcome = EntryOutcome(Verdict.UNFIT, str(error))
+        else:
+            outcome = _STORED
+        if nested:
+            if outcome is not _STORED:
+                db.execute("ROLLBACK TO entry")
+            db.execute("RELEASE entry")
+        return outcome
+
+    # The reading thread.
+
+    async def _read(self, query: Callable[[], T]) -> T:
+        def read() -> T:
+            self._reads += 1
+            try:
+                return query()
+            except sqlite3.Error as error:
+                self._failed_reads += 1
+                raise _translated(error) from error
+
+        return await self._reader_thread.run(read)
+
+
+@asynccontextmanager
+async def open_sqlite_ledger(
+    path: Path, *, busy_seconds: float = BUSY_SECONDS
+) -> AsyncIterator[SqliteLedger]:
+    """Open the ledger around the block, made or brought up to date; LedgerOpenError if impossible.
+
+    `busy_seconds` is how long a commit waits when another process writes to the same file.
+    """
+    writer_thread, reader_thread = OwnThread("ledger-writer"), OwnThread("ledger-reader")
+    try:
+        writer = await writer_thread.run(partial(open_file, path, busy_seconds))
+        try:
+            reader = await reader_thread.run(partial(open_file, path, busy_seconds, read_only=True))
+            try:
+                yield SqliteLedger(path, (writer_thread, writer), (reader_thread, reader))
+            finally:
+                await _close(reader_thread, reader)
+        finally:
+            # The last one to close: it brings the log into the file and removes it.
+            await _close(writer_thread, writer)
+    finally:
+        writer_thread.close()
+        reader_thread.close()
+
+
+async def _close(thread: OwnThread, db: sqlite3.Connection) -> None:
+    with trio.CancelScope(shield=True):
+        await thread.run(db.close)
+
+
+def _code(error: sqlite3.Error) -> int:
+    # The low byte is the primary code. The module's own errors have none.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _translated(error: sqlite3.Error) -> Exception:
+    reason = _REASONS.get(_code(error))
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    if reason is None:
+        return LedgerFaultError(f"{name}: {error}")
+    return LedgerUnavailableError(reason, f"{error} ({name})")
+
+
+def _size(path: Path) -> int:
+    total = 0
+    for name in (str(path), f"{path}-wal"):
+        with contextlib.suppress(OSError):
+            total += os.stat(name).st_size  # noqa: PTH116 - two Paths a commit are dearer than this
+    return total

@@ -1,0 +1,111 @@
+"""Ledgers to test. Each adapter gives a *site*: where its ledger lives, and what can befall it.
+
+The contract's tests know sites only: another adapter is one more class in SITES.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+import pytest
+
+from penstock.engine.ledger_port import AuditEntry, FinalEntry, Ledger, PolicyEntry
+from penstock.storage.ledger import SqliteLedger, open_sqlite_ledger
+
+
+class Site(Protocol):
+    """Where one adapter's ledger lives."""
+
+    def open(self) -> AbstractAsyncContextManager[Ledger]:
+        """Open the ledger; what was stored before is in it."""
+        ...
+
+    def full(self, ledger: Any) -> Any:
+        """Leave the ledger's disk without room around the block."""
+        ...
+
+    def held(self) -> Any:
+        """Have somebody else keep the ledger from being written around the block."""
+        ...
+
+
+class SqliteSite:
+    """A file. Its pages are limited where a disk would be full: SQLite reports both alike."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "ledger" / "ledger.db"
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[SqliteLedger]:
+        async with open_sqlite_ledger(self.path, busy_seconds=0.05) as ledger:
+            yield ledger
+
+    @contextmanager
+    def full(self, ledger: SqliteLedger) -> Iterator[None]:
+        db = ledger._writer
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages}")
+        yield
+        db.execute("PRAGMA max_page_count = 4294967294")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        db = sqlite3.connect(self.path, isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("ROLLBACK")
+        db.close()
+
+
+SITES = [SqliteSite]
+
+
+@pytest.fixture(params=SITES, ids=lambda site: site.__name__)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
+    """Give an empty site of each adapter."""
+    made: Site = request.param(tmp_path)
+    return made
+
+
+@pytest.fixture
+def sqlite_site(tmp_path: Path) -> SqliteSite:
+    """Give an empty site of SQLite."""
+    return SqliteSite(tmp_path)
+
+
+def _name(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def _final(session: int, revision: int = 1, *, status: str = "completed", **body: Any) -> Any:
+    return FinalEntry(_name(session), _name(8), _name(7), revision, status, 1_700_000_000_123, body)
+
+
+def _policy(revision: int, author: str = "ada") -> PolicyEntry:
+    return PolicyEntry(revision, {"author": author}, {"knobs": {"thin_at": revision}})
+
+
+def _audit(number: int, entry_id: str | None = None) -> AuditEntry:
+    known = {} if entry_id is None else {"entry_id": entry_id}
+    return AuditEntry(number, "ada", "policy.edited", "global", {"number": number}, **known)
+
+
+@pytest.fixture(scope="session")
+def make_final() -> Callable[..., FinalEntry]:
+    """Give the maker of finals: (session number, revision, status=, body by keyword)."""
+    return _final
+
+
+@pytest.fixture(scope="session")
+def make_policy() -> Callable[..., PolicyEntry]:
+    """Give the maker of policy entries: (revision, author)."""
+    return _policy
+
+
+@pytest.fixture(scope="session")
+def make_audit() -> Callable[..., AuditEntry]:
+    """Give the maker of audit entries: (number, entry_id)."""
+    return _audit
