@@ -9,6 +9,9 @@ on it is in exactly one place::
 
 Each reason belongs to one outcome. Only `FrameLedger` changes a `Tally`, and every method of it
 keeps the law, for the session and for the process at the same time.
+
+Frames that the client says it could not send never came, so they are *unsent* and not seen: they
+are counted beside the law, by reason, and only the loss budget adds them to what was due.
 """
 
 from collections.abc import Mapping
@@ -24,6 +27,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     SHED = "shed"
     LOST = "lost"
+    UNSENT = "unsent"  # never seen: not part of the law
 
 
 class Reason(StrEnum):
@@ -77,6 +81,11 @@ class Reason(StrEnum):
         Outcome.REFUSED,
         "The session's inbox was at its bound in batches or bytes.",
     )
+    POLICY_REFUSED = (
+        "policy_refused",
+        Outcome.REFUSED,
+        "The service was overloaded, and the drop policy let this session give a batch.",
+    )
     FRAME_MEMORY_FULL = (
         "frame_memory_full",
         Outcome.REFUSED,
@@ -92,7 +101,22 @@ class Reason(StrEnum):
         Outcome.REFUSED,
         "The session's spool file could not be read, so the session could not go on.",
     )
+    SESSION_FINALIZED = (
+        "session_finalized",
+        Outcome.REFUSED,
+        "The session had ended, or was ending, when the frames came.",
+    )
     DRAINING = ("draining", Outcome.REFUSED, "The service was shutting down.")
+    POLICY_THINNED = (
+        "policy_thinned",
+        Outcome.SHED,
+        "The drop policy kept every so-manieth frame of the batch; this was one of the others.",
+    )
+    INBOX_DROPPED_OLDEST = (
+        "inbox_dropped_oldest",
+        Outcome.SHED,
+        "The session's inbox was at its bound, and its oldest batches gave way to a new one.",
+    )
     DISK_FULL = ("disk_full", Outcome.SHED, "The spool's disk or quota had no room.")
     SPOOL_UNWRITABLE = (
         "spool_unwritable",
@@ -110,6 +134,24 @@ class Reason(StrEnum):
         "The process died while writing the frame; its half-written record was cut off.",
     )
     SHUTDOWN = ("shutdown", Outcome.LOST, "The frame was not on disk by the shutdown deadline.")
+    UNSENT_NETWORK = (
+        "unsent_network",
+        Outcome.UNSENT,
+        "The client could not reach the service for so long that it dropped the frame.",
+    )
+    UNSENT_REFUSED = (
+        "unsent_refused",
+        Outcome.UNSENT,
+        "The client had been told to wait, and dropped the frame meanwhile.",
+    )
+    UNSENT_CPU = ("unsent_cpu", Outcome.UNSENT, "The client was too busy to make the frame.")
+    UNSENT_CAMERA = ("unsent_camera", Outcome.UNSENT, "The client's camera gave no picture.")
+    UNSENT_HIDDEN = (
+        "unsent_hidden",
+        Outcome.UNSENT,
+        "The client's page was in the background, where browsers give it no time.",
+    )
+    UNSENT_OTHER = ("unsent_other", Outcome.UNSENT, "The client gave another reason.")
 
 
 REASONS = {reason.value: reason for reason in Reason}
@@ -122,29 +164,45 @@ class Tally:
     seen: int = 0
     pending: int = 0
     ended: dict[Reason, int] = field(default_factory=dict)
+    unsent: dict[Reason, int] = field(default_factory=dict)
+
+    def frames(self, reason: Reason) -> int:
+        """Give the frames that ended so, or were never sent, for this reason."""
+        counts = self.unsent if reason.outcome is Outcome.UNSENT else self.ended
+        return counts.get(reason, 0)
 
     def count(self, outcome: Outcome) -> int:
         """Sum the frames that ended so, over its reasons."""
-        return sum(n for reason, n in self.ended.items() if reason.outcome is outcome)
+        counts = self.unsent if outcome is Outcome.UNSENT else self.ended
+        return sum(n for reason, n in counts.items() if reason.outcome is outcome)
 
     @property
     def conserved(self) -> bool:
         """Say whether the law holds."""
         return self.seen == self.pending + sum(self.ended.values()) and self.pending >= 0
 
+    def copy(self) -> "Tally":
+        """Give the same counts, apart from these."""
+        return Tally(self.seen, self.pending, dict(self.ended), dict(self.unsent))
+
     def settled(self) -> "Tally":
         """Copy the counts without the pending frames: what a checkpoint may claim."""
-        return Tally(self.seen - self.pending, 0, dict(self.ended))
+        return Tally(self.seen - self.pending, 0, dict(self.ended), dict(self.unsent))
 
     def plain(self) -> dict[str, int]:
-        """Give the ended counts by reason, as a checkpoint stores them."""
-        return {reason.value: n for reason, n in self.ended.items()}
+        """Give the ended and unsent counts by reason, as a checkpoint stores them."""
+        counts = {**self.ended, **self.unsent} if self.unsent else self.ended
+        return {reason.value: n for reason, n in counts.items()}
 
     @classmethod
     def from_plain(cls, counts: Mapping[str, int]) -> Self:
         """Rebuild from `plain`; an unknown reason raises KeyError."""
-        ended = {REASONS[reason]: n for reason, n in counts.items()}
-        return cls(sum(ended.values()), 0, ended)
+        ended: dict[Reason, int] = {}
+        unsent: dict[Reason, int] = {}
+        for name, n in counts.items():
+            reason = REASONS[name]
+            (unsent if reason.outcome is Outcome.UNSENT else ended)[reason] = n
+        return cls(sum(ended.values()), 0, ended, unsent)
 
 
 class FrameLedger:
@@ -176,3 +234,9 @@ class FrameLedger:
             session.ended[reason] = session.ended.get(reason, 0) + frames
             process.pending -= frames
             process.ended[reason] = process.ended.get(reason, 0) + frames
+
+    def leave_unsent(self, session: Tally | None, reason: Reason, frames: int) -> None:
+        """Record what the client says it could not send; the session may not be live any more."""
+        for tally in (session, self.process):
+            if tally is not None:
+                tally.unsent[reason] = tally.unsent.get(reason, 0) + frames

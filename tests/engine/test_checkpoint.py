@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from penstock.engine.checkpoint import CHECKPOINT_VERSION, Checkpoint, SessionIdentity
 from penstock.engine.motion.joints import JOINTS
 from penstock.engine.motion.reach import Reach
-from penstock.engine.outcomes import Reason, Tally
+from penstock.engine.outcomes import Outcome, Reason, Tally
 from penstock.engine.timeline import Timeline
 
 counts = st.integers(0, 1 << 40)
-tallies = st.dictionaries(st.sampled_from(Reason), counts).map(
-    lambda ended: Tally(sum(ended.values()), 0, ended)
+seen = [reason for reason in Reason if reason.outcome is not Outcome.UNSENT]
+unsent = [reason for reason in Reason if reason.outcome is Outcome.UNSENT]
+tallies = st.builds(
+    lambda ended, unsent: Tally(sum(ended.values()), 0, ended, unsent),
+    st.dictionaries(st.sampled_from(seen), counts),
+    st.dictionaries(st.sampled_from(unsent), counts),
 )
 timelines = st.builds(
     Timeline, st.none() | counts, st.none() | counts, counts, counts, counts, counts, counts

@@ -5,7 +5,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from penstock.engine.outcomes import FrameLedger, Outcome, Reason, Tally
 
 refusals = [reason for reason in Reason if reason.outcome is Outcome.REFUSED]
-endings = [reason for reason in Reason if reason.outcome is not Outcome.REFUSED]
+unsent = [reason for reason in Reason if reason.outcome is Outcome.UNSENT]
+endings = [reason for reason in Reason if reason not in (*refusals, *unsent)]
 sessions = st.sampled_from(["a", "b", "c"])
 frames = st.integers(0, 30)
 
@@ -19,6 +20,7 @@ class Conservation(RuleBasedStateMachine):
         self.tallies = {name: Tally() for name in "abc"}
         self.waiting = dict.fromkeys("abc", 0)
         self.ended: list[tuple[str | None, Reason]] = []
+        self.unsent: list[tuple[str, Reason]] = []
 
     @rule(name=sessions, count=frames)
     def admit(self, name: str, count: int) -> None:
@@ -39,6 +41,11 @@ class Conservation(RuleBasedStateMachine):
         self.waiting[name] -= count
         self.ended += [(name, reason)] * count
 
+    @rule(name=sessions, reason=st.sampled_from(unsent), count=frames)
+    def leave_unsent(self, name: str, reason: Reason, count: int) -> None:
+        self.ledger.leave_unsent(self.tallies[name], reason, count)
+        self.unsent += [(name, reason)] * count
+
     @rule(name=sessions)
     def resume_from_a_checkpoint(self, name: str) -> None:
         tally = self.tallies[name]
@@ -47,27 +54,29 @@ class Conservation(RuleBasedStateMachine):
         assert settled.conserved
         again = Tally.from_plain(settled.plain())
         assert (again.seen, again.pending) == (settled.seen, 0)
-        assert {r: n for r, n in again.ended.items() if n} == {
-            r: n for r, n in tally.ended.items() if n
-        }
+        assert {r: again.frames(r) for r in Reason} == {r: tally.frames(r) for r in Reason}
 
     @invariant()
     def the_law_holds_everywhere(self) -> None:
         for name, tally in self.tallies.items():
             mine = [reason for owner, reason in self.ended if owner == name]
-            self._matches(tally, mine, self.waiting[name])
+            unsent = [reason for owner, reason in self.unsent if owner == name]
+            self._matches(tally, mine, unsent, self.waiting[name])
         everything = [reason for _, reason in self.ended]
-        self._matches(self.ledger.process, everything, sum(self.waiting.values()))
+        unsent = [reason for _, reason in self.unsent]
+        self._matches(self.ledger.process, everything, unsent, sum(self.waiting.values()))
 
     @staticmethod
-    def _matches(tally: Tally, ended: list[Reason], waiting: int) -> None:
+    def _matches(tally: Tally, ended: list[Reason], unsent: list[Reason], waiting: int) -> None:
         assert tally.conserved
         assert tally.pending == waiting
         assert tally.seen == len(ended) + waiting
         for outcome in Outcome:
-            assert tally.count(outcome) == sum(reason.outcome is outcome for reason in ended)
+            assert tally.count(outcome) == sum(
+                reason.outcome is outcome for reason in (*ended, *unsent)
+            )
         for reason in Reason:
-            assert tally.ended.get(reason, 0) == ended.count(reason)
+            assert tally.frames(reason) == (*ended, *unsent).count(reason)
 
 
 class TestConservation(Conservation.TestCase):

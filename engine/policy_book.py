@@ -1,0 +1,365 @@
+"""The book of policies: which knobs are turned where, and every change of them.
+
+Theory of operation
+-------------------
+An edition holds only the knobs that it names. What is in force for a session is the defaults, and
+upon them the editions of the global scope, of its organisation and of the session itself; the
+narrowest scope wins, knob by knob.
+
+An edit without an end becomes part of its scope's standing edition, and takes the knobs that it
+names out of the editions that expire: what was said last holds. An edit with an end lies on top
+until it expires; then what is beneath shows again. Such an edit only sets knobs: where nothing is
+said about a knob there is nothing that could end.
+
+A change is a draft first::
+
+    draft = book.edit(...)      # nothing has changed; raises what is wrong with it
+    await store.save(draft)     # elsewhere, see `policy_desk`
+    book.adopt(draft)           # in force
+
+Every change names the revision that it was made on and makes the next one. It is refused where it
+would make a contradiction in any scope that it reaches, at once or when an edition expires later:
+so an expiry never has to be refused, and what is in force is a policy always. A candidate is no
+reason to refuse an edit: one that makes no policy any more rests until it does again.
+
+`revert` undoes the last edit of a scope, once: who wants to go back further says to what. It never
+brings back what has expired meanwhile.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+from penstock.engine.policy import KNOBS, check_knobs
+from penstock.engine.policy_editions import (
+    CANDIDATE_NAME_RULE,
+    GLOBAL,
+    Action,
+    BookFault,
+    BookFaultsError,
+    BookFullError,
+    Candidate,
+    Edition,
+    InForce,
+    NothingToRevertError,
+    PolicyChange,
+    StaleRevisionError,
+    UnknownCandidateError,
+    is_candidate_name,
+    org_scope,
+    session_scope,
+)
+from penstock.engine.policy_pages import Pages
+
+MAX_EDITIONS = 128
+MAX_CANDIDATES = 3
+# The ledger keeps all of them.
+HISTORY_KEPT = 200
+CLOCK_AUTHOR = "penstock"
+
+
+class Signed(NamedTuple):
+    """Who changes the book, why, and which revision they had before them."""
+
+    author: str
+    reason: str
+    revision: int
+
+
+class Draft(NamedTuple):
+    """A change that may be adopted, and the book that it makes."""
+
+    change: PolicyChange
+    pages: Pages
+
+    def plain_book(self) -> dict[str, Any]:
+        """Give the whole book that the change makes, JSON-ready."""
+        return self.pages.plain()
+
+
+class PolicyBook:
+    """The policies in force, by scope. Its methods but `adopt` and `forsake` change nothing."""
+
+    def __init__(self, pages: Pages | None = None, history: Iterable[PolicyChange] = ()) -> None:
+        self._pages = pages or Pages()
+        self._history = deque(history, HISTORY_KEPT)
+        self._highest = self._pages.revision
+        self._in_force: dict[tuple[str | None, ...], InForce] = {}
+        self._unfit: dict[str, tuple[BookFault, ...]] = {}
+        self._turn()
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], history: Iterable[PolicyChange] = ()) -> Self:
+        """Open a stored book with the newest of its changes, oldest first; or StoredBookError."""
+        return cls(Pages.from_plain(plain), history)
+
+    def plain(self) -> dict[str, Any]:
+        """Give the whole book but its history, JSON-ready."""
+        return self._pages.plain()
+
+    @property
+    def revision(self) -> int:
+        """Give the number of the newest change."""
+        return self._pages.revision
+
+    @property
+    def changed_unix(self) -> float | None:
+        """Say when the newest change was made; None before the first."""
+        return self._pages.changed_unix
+
+    @property
+    def candidates(self) -> Mapping[str, Candidate]:
+        """Give the candidates that make a policy everywhere, by name."""
+        found = self._pages.candidates.items()
+        return {name: candidate for name, candidate in found if name not in self._unfit}
+
+    @property
+    def resting(self) -> Mapping[str, tuple[Candidate, tuple[BookFault, ...]]]:
+        """Give the candidates that make no policy with the book as it is, and why not."""
+        return {name: (self._pages.candidates[name], why) for name, why in self._unfit.items()}
+
+    def scopes(self) -> tuple[str, ...]:
+        """Name the scopes that have editions, and the global one in any case."""
+        return (GLOBAL, *sorted(scope for scope in self._pages.editions if scope != GLOBAL))
+
+    def editions(self, scope: str) -> tuple[Edition, ...]:
+        """Give a scope's editions, the lowest first."""
+        return self._pages.editions.get(scope, ())
+
+    def in_force(self, org_id: str | None, session_id: str | None) -> InForce:
+        """Give the policy of one session; without ids, of a session that has no edition."""
+        return self._in_force_with(None, org_id, session_id)
+
+    def candidate_in_force(self, name: str, org_id: str | None, session_id: str | None) -> InForce:
+        """Give what the policy of one session would be with a candidate of `candidates`."""
+        return self._in_force_with(self._pages.candidates[name], org_id, session_id)
+
+    def _in_force_with(
+        self, candidate: Candidate | None, org_id: str | None, session_id: str | None
+    ) -> InForce:
+        org, session = self._narrow(org_id, session_id)
+        key = (org, session, None if candidate is None else candidate.name)
+        found = self._in_force.get(key)
+        if found is None:
+            chain = (scope for scope in (GLOBAL, org, session) if scope is not None)
+            # As many as there are pairs of editions, not as many as there are sessions.
+            found = self._in_force[key] = self._pages.merge(chain, candidate)
+        return found
+
+    def sources(self, org_id: str | None, session_id: str | None) -> Mapping[str, Edition | None]:
+        """Give the edition that each knob of a session comes from; None where it is the default."""
+        found: dict[str, Edition | None] = dict.fromkeys(KNOBS)
+        for scope in (GLOBAL, *self._narrow(org_id, session_id)):
+            if scope is not None:
+                found |= self._pages.sources(scope)
+        return found
+
+    def history(self, scope: str | None = None, limit: int = HISTORY_KEPT) -> list[PolicyChange]:
+        """Give the newest changes, newest first."""
+        newest = reversed(self._history)
+        return [change for change in newest if scope in {None, change.scope}][:limit]
+
+    def edit(
+        self,
+        scope: str,
+        put: Mapping[str, Any],
+        clear: Collection[str],
+        signed: Signed,
+        now_unix: float,
+        expires_unix: float | None = None,
+    ) -> Draft:
+        """Draft the turning of some knobs of a scope, and the giving up of others."""
+        self._check_revision(signed)
+        checked, wrong = check_knobs(put)
+        faults = [BookFault.of(scope, fault) for fault in wrong]
+        faults += self._clear_faults(scope, put, clear, expires_unix)
+        if expires_unix is not None and not now_unix < expires_unix:
+            faults.append(
+                BookFault(scope, "expires_at", "it must lie ahead", expires_unix, now_unix)
+            )
+        if not put and not clear:
+            faults.append(BookFault(scope, "set", "the edit names no knob"))
+        if faults:
+            raise BookFaultsError(tuple(faults))
+        edition = Edition(scope, checked, *signed[:2], now_unix, expires_unix, self._next)
+        if expires_unix is None:
+            editions = self._pages.stand(edition, clear)
+        else:
+            editions = (*self.editions(scope), edition)
+        return self._draft_scope(
+            scope,
+            editions,
+            self._still_undoable(scope),
+            Action.EDITED,
+            signed,
+            now_unix,
+            expires_unix=expires_unix,
+        )
+
+    def revert(self, scope: str, signed: Signed, now_unix: float) -> Draft:
+        """Draft the undoing of the scope's last edit."""
+        self._check_revision(signed)
+        before = self._pages.undone.get(scope)
+        if before is not None:
+            before = tuple(
+                edition
+                for edition in before
+                if edition.expires_unix is None or edition.expires_unix > now_unix
+            )
+        if before is None or before == self.editions(scope):
+            raise NothingToRevertError(f"{scope} has no edit that could be undone")
+        undone = {name: held for name, held in self._pages.undone.items() if name != scope}
+        return self._draft_scope(scope, before, undone, Action.REVERTED, signed, now_unix)
+
+    def expire(self, now_unix: float) -> Draft | None:
+        """Draft the end of the edition whose time passed first, if any has."""
+        for edition in self._pages.passing()[:1]:
+            if edition.expires_unix is not None and edition.expires_unix <= now_unix:
+                pages = self._pages.without(edition)
+                change = PolicyChange(
+                    self._next,
+                    Action.EXPIRED,
+                    edition.scope,
+                    self._pages.overlay(edition.scope),
+                    pages.overlay(edition.scope),
+                    CLOCK_AUTHOR,
+                    f"the edition of revision {edition.revision} by {edition.author} has expired",
+                    now_unix,
+                )
+                return self._draft(pages, change)
+        return None
+
+    def propose(self, name: str, put: Mapping[str, Any], signed: Signed, now_unix: float) -> Draft:
+        """Draft a candidate, in the place of the one that has its name."""
+        self._check_revision(signed)
+        checked, wrong = check_knobs(put)
+        faults = [BookFault.of(GLOBAL, fault) for fault in wrong]
+        if not is_candidate_name(name):
+            faults.append(BookFault(GLOBAL, "name", f"it must be {CANDIDATE_NAME_RULE}", name))
+        if not put:
+            faults.append(BookFault(GLOBAL, "set", "the candidate names no knob"))
+        if faults:
+            raise BookFaultsError(tuple(faults))
+        candidates = self._pages.candidates
+        if name not in candidates and len(candidates) >= MAX_CANDIDATES:
+            raise BookFullError("candidates", MAX_CANDIDATES)
+        candidate = Candidate(name, checked, *signed[:2], now_unix, self._next)
+        if clashes := self._pages.candidate_faults(candidate):
+            raise BookFaultsError(clashes)
+        pages = replace(self._pages, candidates={**candidates, name: candidate})
+        return self._draft_candidate(name, Action.PROPOSED, pages, signed, now_unix)
+
+    def withdraw(self, name: str, signed: Signed, now_unix: float) -> Draft:
+        """Draft the end of a candidate."""
+        self._check_revision(signed)
+        candidates = dict(self._pages.candidates)
+        if candidates.pop(name, None) is None:
+            raise UnknownCandidateError(f"there is no candidate {name[:40]!r}")
+        pages = replace(self._pages, candidates=candidates)
+        return self._draft_candidate(name, Action.WITHDRAWN, pages, signed, now_unix)
+
+    def adopt(self, draft: Draft) -> None:
+        """Put a draft into force. It must have been made on the book as it is."""
+        if draft.change.revision != self._next:
+            raise ValueError(f"a draft of {draft.change.revision}; the next is {self._next}")
+        self._pages = draft.pages
+        self._highest = draft.pages.revision
+        self._history.append(draft.change)
+        self._turn()
+
+    def forsake(self, draft: Draft) -> None:
+        """Never give the draft's revision again: nobody knows whether it has been stored."""
+        self._highest = max(self._highest, draft.change.revision)
+
+    @property
+    def _next(self) -> int:
+        return self._highest + 1
+
+    def _turn(self) -> None:
+        self._in_force.clear()
+        found = self._pages.candidates.values()
+        wrong = {candidate.name: self._pages.candidate_faults(candidate) for candidate in found}
+        self._unfit = {name: faults for name, faults in wrong.items() if faults}
+
+    def _narrow(self, org_id: str | None, session_id: str | None) -> tuple[str | None, str | None]:
+        """Name the scopes of a session that have editions."""
+        org = None if org_id is None else org_scope(org_id)
+        session = None if session_id is None else session_scope(session_id)
+        there = self._pages.editions
+        return org if org in there else None, session if session in there else None
+
+    def _check_revision(self, signed: Signed) -> None:
+        if signed.revision != self.revision:
+            raise StaleRevisionError(signed.revision, self.revision)
+
+    def _clear_faults(
+        self, scope: str, put: Mapping[str, Any], clear: Collection[str], expires: float | None
+    ) -> list[BookFault]:
+        held = self._pages.sources(scope)
+        faults = []
+        for name in clear:
+            if name not in KNOBS:
+                detail = f"there is no such knob; there are {', '.join(KNOBS)}"
+            elif name in put:
+                detail = "it is both set and cleared"
+            elif expires is not None:
+                detail = "an edit that expires can only set knobs"
+            elif name not in held:
+                detail = f"it is not set in {scope}"
+            else:
+                continue
+            faults.append(BookFault(scope, name, detail))
+        return faults
+
+    def _still_undoable(self, scope: str) -> Mapping[str, tuple[Edition, ...]]:
+        others = {name: held for name, held in self._pages.undone.items() if name != scope}
+        while len(others) >= MAX_EDITIONS:
+            del others[next(iter(others))]
+        return {**others, scope: self.editions(scope)}
+
+    def _draft_scope(
+        self,
+        scope: str,
+        editions: tuple[Edition, ...],
+        undone: Mapping[str, tuple[Edition, ...]],
+        action: Action,
+        signed: Signed,
+        now_unix: float,
+        *,
+        expires_unix: float | None = None,
+    ) -> Draft:
+        pages = replace(self._pages.with_scope(scope, editions), undone=undone)
+        held = sum(len(stack) for stack in pages.editions.values())
+        if held > max(MAX_EDITIONS, sum(len(stack) for stack in self._pages.editions.values())):
+            raise BookFullError("editions", MAX_EDITIONS)
+        if faults := pages.faults(scope):
+            raise BookFaultsError(faults)
+        before, after = self._pages.overlay(scope), pages.overlay(scope)
+        change = PolicyChange(
+            self._next,
+            action,
+            scope,
+            before,
+            after,
+            *signed[:2],
+            now_unix,
+            expires_unix=expires_unix,
+        )
+        return self._draft(pages, change)
+
+    def _draft_candidate(
+        self, name: str, action: Action, pages: Pages, signed: Signed, now_unix: float
+    ) -> Draft:
+        before, after = (
+            None if there is None else there.knobs
+            for there in (self._pages.candidates.get(name), pages.candidates.get(name))
+        )
+        change = PolicyChange(
+            self._next, action, GLOBAL, before, after, *signed[:2], now_unix, candidate=name
+        )
+        return self._draft(pages, change)
+
+    def _draft(self, pages: Pages, change: PolicyChange) -> Draft:
+        pages = replace(pages, revision=change.revision, changed_unix=change.made_unix)
+        return Draft(change, pages)

@@ -1,0 +1,257 @@
+from typing import Any, NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.engine.decisions import Offer, Refuse
+from penstock.engine.loss import LossAccount
+from penstock.engine.policy import DEFAULT_POLICY, Policy
+from penstock.engine.sluice import Place, Sluice
+from penstock.engine.stress import Readings
+
+
+class Found(NamedTuple):
+    policy: Policy
+    scopes: tuple[str, ...]
+
+
+class Book:
+    """Overlays by scope and by candidate, merged when asked."""
+
+    def __init__(self, **knobs: Any) -> None:
+        self.overlays: dict[str, dict[str, Any]] = {"global": knobs}
+        self.candidates: dict[str, dict[str, Any]] = {}
+
+    def in_force(self, org_id: str, session_id: str, *candidate: dict[str, Any]) -> Found:
+        scopes, knobs = ["global"], dict(self.overlays["global"])
+        for overlay in candidate:
+            knobs |= overlay
+        for scope in (f"org:{org_id}", f"session:{session_id}"):
+            if scope in self.overlays:
+                scopes.append(scope)
+                knobs |= self.overlays[scope]
+        return Found(DEFAULT_POLICY.changed(knobs), tuple(scopes))
+
+    def candidate_in_force(self, name: str, org_id: str, session_id: str) -> Found:
+        return self.in_force(org_id, session_id, self.candidates[name])
+
+
+class HandClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def unix(self) -> float:
+        return self.now + 1e9
+
+
+class Rig:
+    """A sluice with its book and its clock, pressed by hand."""
+
+    def __init__(self, **knobs: Any) -> None:
+        self.book = Book(**knobs)
+        self.clock = HandClock()
+        self.sluice = Sluice(self.book, self.clock)
+
+    def press(self, level: float, seconds: float = 0.0) -> None:
+        for _ in range(max(1, round(seconds * 10))):
+            self.clock.now += 0.1
+            held = round(level * 1000)
+            readings = Readings(held, 100_000, 0, 1, 0.0, 0.0)
+            self.sluice.sense(readings, self.clock.now, self.clock.unix())
+
+    def edit(self, scope: str = "global", /, **knobs: Any) -> None:
+        self.book.overlays[scope] = self.book.overlays.get(scope, {}) | knobs
+        self.sluice.adopt()
+
+
+def batch(number: int = 0, *, inbox: int = 0, waiting: int = 0, frames: int = 10) -> Offer:
+    """Give the batch of that second."""
+    first = number * 1000
+    return Offer(frames, first, first + 90 * frames, 5_000, inbox, waiting)
+
+
+sessions = st.sampled_from("abc")
+overlays = st.fixed_dictionaries(
+    {},
+    optional={
+        # Each of these goes with each other, and with the defaults.
+        "thin_at": st.sampled_from([40.0, 50.0, 60.0]),
+        "thin_until": st.sampled_from([20.0, 35.0, 40.0]),
+        "refuse_at": st.sampled_from([60.0, 70.0]),
+        "refuse_until": st.sampled_from([20.0, 50.0, 60.0]),
+        "dwell_seconds": st.sampled_from([0.1, 1.0, 3.0]),
+        "keep_every": st.integers(2, 5),
+        "loss_percent": st.sampled_from([0.0, 5.0, 50.0, 100.0]),
+        "gap_seconds": st.sampled_from([0.0, 1.0, 10.0]),
+        "inbox_mode": st.sampled_from(["refuse", "drop_oldest"]),
+        "inbox_soft_batches": st.integers(1, 16),
+        "inbox_batches": st.integers(16, 64),
+        "retry_after_max_seconds": st.sampled_from([1.0, 5.0]),
+    },
+)
+levels = st.sampled_from([0.0, 30.0, 55.0, 75.0, 100.0])
+events = st.lists(
+    st.one_of(
+        st.tuples(st.just("press"), levels, st.integers(1, 40)),
+        st.tuples(st.just("offer"), sessions, st.integers(1, 20), st.integers(0, 66)),
+        st.tuples(st.just("offer"), sessions, st.integers(1, 20), st.just(0)),
+        st.tuples(st.just("round"), st.integers(1, 8), st.sampled_from([60.0, 80.0, 100.0])),
+        st.tuples(st.just("lose"), sessions, st.integers(1, 10)),
+        st.tuples(st.just("unsent"), sessions, st.integers(1, 10)),
+        st.tuples(st.just("edit"), st.sampled_from(["global", "org:o", "session:a"]), overlays),
+        st.tuples(st.just("clear"), st.sampled_from(["org:o", "session:a"])),
+        st.tuples(st.just("rejoin"), sessions),
+    ),
+    max_size=40,
+)
+
+
+class Trace:
+    """Plays the same events on a sluice."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.numbers = dict.fromkeys("abc", 0)
+        self.places = {name: self._join(name, LossAccount(500, 5)) for name in "abc"}
+
+    def _join(self, name: str, loss: LossAccount) -> Place:
+        return self.rig.sluice.join(name, "p" if name == "c" else "o", loss)
+
+    def offer(self, name: str, frames: int = 10, inbox: int = 0) -> None:
+        self.numbers[name] += 1
+        offer = batch(self.numbers[name], frames=frames, inbox=inbox)
+        self.rig.sluice.decide(self.places[name], offer)
+
+    def play(self, event: tuple[Any, ...]) -> None:
+        if event[0] in ("edit", "clear"):
+            self.edit(event)
+            return
+        sluice = self.rig.sluice
+        match event:
+            case ("press", level, tenths):
+                self.rig.press(level, tenths / 10)
+            case ("offer", name, frames, inbox):
+                self.offer(name, frames, inbox)
+            case ("round", seconds, level):
+                for _ in range(seconds):
+                    for name in "abc":
+                        self.offer(name)
+                    self.rig.press(level, 1.0)
+            case ("lose", name, frames):
+                at = self.numbers[name] * 1000
+                sluice.lose(self.places[name], frames, at, at + 900)
+            case ("unsent", name, frames):
+                sluice.leave_unsent(self.places[name], frames)
+
+            case ("rejoin", name):
+                sluice.leave(self.places[name])
+                self.places[name] = self._join(name, LossAccount(300, 3))
+
+    def edit(self, event: tuple[Any, ...]) -> None:
+        match event:
+            case ("edit", scope, knobs):
+                self.rig.book.overlays[scope] = knobs
+            case ("clear", scope):
+                self.rig.book.overlays.pop(scope, None)
+        self.rig.sluice.adopt()
+
+
+def _accounts(losses: list[LossAccount | None]) -> list[tuple[int, int, int]]:
+    return [(loss.due, loss.lost, loss.stretch_ms) for loss in losses if loss is not None]
+
+
+class EnforcedBook(Book):
+    """A book whose candidate was adopted as the global policy, on top of what is global."""
+
+    def __init__(self, overlay: dict[str, Any]) -> None:
+        super().__init__()
+        self.overlay = overlay
+
+    def in_force(self, org_id: str, session_id: str, *candidate: dict[str, Any]) -> Found:
+        return super().in_force(org_id, session_id, self.overlay, *candidate)
+
+
+@settings(max_examples=150, deadline=None)
+@given(events, st.lists(overlays, min_size=1, max_size=3))
+def test_a_candidate_counts_what_it_would_have_decided_in_force(
+    series: list[tuple[Any, ...]], proposals: list[dict[str, Any]]
+) -> None:
+    """On the same offers, readings, losses and edits: the same counts, lines and accounts."""
+    shadowed = Rig()
+    for number, overlay in enumerate(proposals):
+        shadowed.book.candidates[f"x{number}"] = overlay
+    shadowed.sluice.adopt()
+    trace = Trace(shadowed)
+    for event in series:
+        trace.play(event)
+    for number, overlay in enumerate(proposals):
+        enforced = Rig()
+        enforced.book = EnforcedBook(overlay)
+        enforced.sluice = Sluice(enforced.book, enforced.clock)
+        alone = Trace(enforced)
+        for event in series:
+            alone.play(event)
+        name = f"x{number}"
+        assert shadowed.sluice.candidates()[name] == enforced.sluice.statistics()
+        assert _accounts(
+            [shadowed.sluice.candidate_loss(name, place) for place in trace.places.values()]
+        ) == _accounts([place.loss for place in alone.places.values()])
+
+
+@settings(max_examples=50, deadline=None)
+@given(events, overlays)
+def test_a_candidate_changes_nothing(
+    series: list[tuple[Any, ...]], overlay: dict[str, Any]
+) -> None:
+    """What is decided in force is the same with a candidate beside it."""
+    plain, shadowed = Rig(), Rig()
+    shadowed.book.candidates["x"] = overlay
+    shadowed.sluice.adopt()
+    traces = Trace(plain), Trace(shadowed)
+    for event in series:
+        for trace in traces:
+            trace.play(event)
+    assert plain.sluice.statistics() == shadowed.sluice.statistics()
+
+
+def test_a_candidate_begins_where_the_service_stands() -> None:
+    """Proposed under stress, it starts on the rung and with the losses and promises of now."""
+    rig = Rig()
+    place = rig.sluice.join("s", "o", LossAccount(10**6, 0))
+    rig.press(80, 3)
+    assert isinstance(rig.sluice.decide(place, batch()), Refuse)
+    rig.book.candidates["same"] = {}
+    rig.sluice.adopt()
+    rig.sluice.decide(place, batch(1))
+    (mine,) = rig.sluice.in_force()
+    (its,) = rig.sluice.candidates()["same"].works
+    assert its == mine
+    loss = rig.sluice.candidate_loss("same", place)
+    assert loss is not None
+    assert (loss.due, loss.lost) == (place.loss.due, place.loss.lost)
+
+
+def test_a_candidate_that_is_proposed_anew_counts_from_nothing() -> None:
+    """Another proposal under the same name has its own counts; edits beside it do not end it."""
+    rig = Rig()
+    rig.book.candidates["x"] = {"keep_every": 3}
+    rig.sluice.adopt()
+    place = rig.sluice.join("s", "o", LossAccount(0, 0))
+    rig.sluice.decide(place, batch())
+    rig.edit(thin_at=45)
+    rig.sluice.decide(place, batch(1))
+    assert rig.sluice.candidates()["x"].batches == 2
+    rig.book.candidates["x"] = {"keep_every": 4}
+    rig.sluice.adopt()
+    rig.sluice.decide(place, batch(2))
+    assert rig.sluice.candidates()["x"].batches == 1
+    del rig.book.candidates["x"]
+    rig.sluice.adopt()
+    rig.sluice.decide(place, batch(3))
+    assert rig.sluice.candidates() == {}
+    assert rig.sluice.candidate_loss("x", place) is None
