@@ -41,6 +41,7 @@ class Pacer:
         self._due: deque[tuple[float, Callable[[], None]]] = deque()
         self._lateness = 0.0
         self._worst = 0.0
+        self._untold = 0.0
 
     def call_later(self, wake: Callable[[], None]) -> None:
         """Have `wake` called once. It must not fail and must not wait."""
@@ -54,6 +55,7 @@ class Pacer:
             now = self._clock.monotonic()
             self._lateness = max(0.0, now - intended)
             self._worst = max(self._worst, self._lateness)
+            self._untold = max(self._untold, self._lateness)
             due = self._due
             while due and due[0][0] <= now:
                 due.popleft()[1]()
@@ -61,6 +63,11 @@ class Pacer:
     def statistics(self) -> PacerStatistics:
         """Give the state of the queue and the scheduler's lateness."""
         return PacerStatistics(len(self._due), self._lateness, self._worst)
+
+    def take_lateness(self) -> float:
+        """Give the worst lateness since this was last asked."""
+        worst, self._untold = self._untold, 0.0
+        return worst
 
     def reset_peak(self) -> None:
         """Begin a new high-water mark."""

@@ -29,20 +29,25 @@ FAILED        its actor crashed; the checkpoint before the crash is kept
 """
 
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from penstock.engine.checkpoint import Checkpoint, SessionIdentity
-from penstock.engine.inbox import Arrival, Inbox, InboxFullError
+from penstock.engine import wire
+from penstock.engine.checkpoint import Checkpoint
+from penstock.engine.decisions import ADMIT_CALM, Offer, Refuse, Thin
+from penstock.engine.folding import fold
+from penstock.engine.inbox import Arrival, Inbox
 from penstock.engine.level import Level
+from penstock.engine.loss import LossAccount
 from penstock.engine.motion.reach import NO_REACH, Degrees
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
-from penstock.engine.ports import MAX_CHUNK_BATCHES, Clock, Recovered, SpoolChunk
+from penstock.engine.ports import MAX_CHUNK_BATCHES, Clock, SpoolChunk
+from penstock.engine.sluice import Sluice
 from penstock.engine.timeline import Timeline
-from penstock.engine.turbine import Turbine, reaches
+from penstock.engine.turbine import Turbine
+from penstock.engine.unsent import Unsent
 from penstock.engine.wakeup import WakeUp
 from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME
 from penstock.engine.writer import Writer
@@ -72,26 +77,22 @@ TRANSITIONS: dict[SessionState | None, frozenset[SessionState | None]] = {
 
 
 @dataclass(slots=True, frozen=True)
-class SessionLimits:
-    """The bounds of one session, by their settings' names."""
-
-    inbox_batches: int
-    inbox_bytes: int
-    spool_flush_bytes: int
-
-
-@dataclass(slots=True, frozen=True)
 class Plant:
-    """What all actors share: the engine's parts, made once a process."""
+    """What all actors share: the engine's parts, made once a process.
+
+    `inboxes` counts the bytes in all inboxes, `waiting` the batches.
+    """
 
     ledger: FrameLedger
     memory: Level
     inboxes: Level
+    waiting: Level
     pacer: Pacer
     writer: Writer
     turbine: Turbine
+    sluice: Sluice
     clock: Clock
-    limits: SessionLimits
+    spool_flush_bytes: int
 
 
 class Admitted(NamedTuple):
@@ -143,8 +144,10 @@ class SessionActor:
     __slots__ = (
         "_chunk",
         "_failure",
+        "_hurried",
         "_inbox",
         "_paced",
+        "_place",
         "_plant",
         "_rest_wanted",
         "_started_unix_ms",
@@ -160,12 +163,13 @@ class SessionActor:
 
     def __init__(self, plant: Plant, state: Checkpoint) -> None:
         self._plant = plant
-        self._inbox = Inbox(plant.limits.inbox_batches, plant.limits.inbox_bytes, plant.inboxes)
+        self._inbox = Inbox(plant.inboxes, plant.waiting)
         self._wake_up = WakeUp()
         self._failure: Exception | None = None
         self._chunk: _Chunk | None = None
         self._paced = False
         self._rest_wanted = False
+        self._hurried = False
         # What the file's newest checkpoint does not know yet, in frames refused or lost.
         self._unsaved = 0
         self._started_unix_ms = state.started_unix_ms
@@ -175,17 +179,43 @@ class SessionActor:
         self.tally = state.tally.settled()
         self.timeline = state.timeline.copy()
         self.reach = state.reach
+        identity = state.identity
+        self._place = plant.sluice.join(
+            identity.session_id, identity.org_id, LossAccount.of_tally(self.tally)
+        )
         self.last_offer = plant.clock.monotonic()
 
     # What the front calls; nothing here waits.
 
     def offer_nowait(self, arrival: Arrival) -> Admitted | Refusal:
-        """Accept a batch into the inbox, or refuse it. Counts it either way."""
+        """Do with a batch what the policy says, and count it, whatever that is."""
         plant = self._plant
-        batch = arrival.batch
-        size = batch.held_bytes
+        inbox = self._inbox
+        times = arrival.batch.timestamps_ms
+        frames = arrival.frame_count
         self.last_offer = plant.clock.monotonic()
+        decision = plant.sluice.decide(
+            self._place,
+            Offer(
+                frames,
+                times[0],
+                times[-1],
+                arrival.batch.held_bytes,
+                inbox.held_batches,
+                inbox.held_bytes,
+            ),
+        )
+        kept = arrival
+        if decision is not ADMIT_CALM:
+            if isinstance(decision, Refuse):
+                return self.refuse_nowait(_refusal(decision), frames)
+            if isinstance(decision, Thin):
+                kept = _thinned(arrival, decision)
+            elif decision.make_room:
+                self._make_room(arrival.batch.held_bytes)
+        size = kept.batch.held_bytes
         if not plant.memory.take_nowait(size):
+            plant.sluice.lose(self._place, kept.frame_count, times[0], times[-1])
             return self.refuse_nowait(
                 Refusal(
                     Reason.FRAME_MEMORY_FULL,
@@ -195,37 +225,45 @@ class SessionActor:
                     limit=plant.memory.limit,
                     seen=plant.memory.held + size,
                 ),
-                batch.frame_count,
+                frames,
             )
-        try:
-            self._inbox.put_nowait(arrival)
-        except InboxFullError as full:
-            plant.memory.give(size)
-            return self.refuse_nowait(
-                Refusal(
-                    Reason.INBOX_FULL,
-                    "the session's inbox is full",
-                    retry_after=1.0,
-                    setting=full.setting,
-                    limit=full.limit,
-                    seen=full.seen,
-                ),
-                batch.frame_count,
-            )
-        plant.ledger.admit(self.tally, batch.frame_count)
-        self.accepted_frames += batch.frame_count
+        inbox.put_nowait(kept)
+        plant.ledger.admit(self.tally, frames)
+        if kept is not arrival:
+            plant.ledger.settle(self.tally, Reason.POLICY_THINNED, frames - kept.frame_count)
+        if arrival.unsent:
+            self._leave_unsent(arrival.unsent)
+        self.accepted_frames += kept.frame_count
         self._rest_wanted = False
-        if self._inbox.held_bytes >= plant.limits.spool_flush_bytes:
+        if inbox.held_bytes >= plant.spool_flush_bytes:
             self.flush_nowait()
         elif not self._paced:
             self._pace()
-        return Admitted(batch.frame_count, self.accepted_frames * LANDMARK_BYTES_PER_FRAME)
+        return Admitted(kept.frame_count, self.accepted_frames * LANDMARK_BYTES_PER_FRAME)
 
     def refuse_nowait(self, refusal: Refusal, frames: int) -> Refusal:
         """Count frames that were turned away."""
         self._plant.ledger.refuse(self.tally, refusal.reason, frames)
         self._unsaved += frames
         return refusal
+
+    def _make_room(self, size: int) -> None:
+        """Let the oldest batches go until one of this size is within the inbox's bounds."""
+        plant, inbox, policy = self._plant, self._inbox, self._place.policy
+        while inbox.held_batches and (
+            inbox.held_batches >= policy.inbox_batches
+            or inbox.held_bytes + size > policy.inbox_bytes
+        ):
+            for arrival in inbox.take_nowait(1):
+                plant.memory.give(arrival.batch.held_bytes)
+                plant.ledger.settle(self.tally, Reason.INBOX_DROPPED_OLDEST, arrival.frame_count)
+                self._unsaved += arrival.frame_count
+
+    def _leave_unsent(self, unsent: tuple[Unsent, ...]) -> None:
+        for frames, reason in unsent:
+            self._plant.ledger.leave_unsent(self.tally, reason, frames)
+            self._plant.sluice.leave_unsent(self._place, frames)
+            self._unsaved += frames
 
     def flush_nowait(self) -> None:
         """Hand what waits to the writer."""
@@ -234,6 +272,12 @@ class SessionActor:
                 self._begin_chunk()
         except Exception as error:  # noqa: BLE001 - raised again by `run`, in the actor's own task
             self._fail(error)
+
+    def end_nowait(self) -> None:
+        """Bring everything to disk, ahead of other sessions, and rest. No batch may follow."""
+        self._hurried = True
+        self._plant.writer.hurry_nowait(self.identity.session_id)
+        self.rest()
 
     def rest(self) -> None:
         """Ask the task to bring everything to disk and return. A new batch withdraws it."""
@@ -254,6 +298,10 @@ class SessionActor:
                 return
             self._begin_chunk()
 
+    def leave(self) -> None:
+        """Give up the session's place at the sluice: the actor takes no more batches."""
+        self._plant.sluice.leave(self._place)
+
     def checkpoint(self) -> Checkpoint:
         """Give the state without what is pending."""
         return Checkpoint(
@@ -266,10 +314,14 @@ class SessionActor:
         )
 
     def abandon(self, reason: Reason) -> Checkpoint:
-        """Count everything that is still held as lost; give the last state that is sound."""
+        """Count everything that is still held as lost; give the last state that is sound.
+
+        What woke the task is forgotten too: it must neither write those counts nor rest on them.
+        """
+        self._failure, self._rest_wanted, self._unsaved = None, False, 0
         chunk = self._chunk
         last = self.checkpoint() if chunk is None else chunk.before
-        held = self._inbox.take_nowait(self._plant.limits.inbox_batches)
+        held = self._inbox.take_nowait(self._inbox.held_batches)
         self._plant.memory.give(sum(arrival.batch.held_bytes for arrival in held))
         if chunk is not None:
             self._plant.memory.give(chunk.held_bytes)
@@ -287,7 +339,7 @@ class SessionActor:
             self._inbox.held_bytes,
             self.tally.pending,
             self.accepted_frames,
-            Tally(self.tally.seen, self.tally.pending, dict(self.tally.ended)),
+            self.tally.copy(),
             self.timeline.copy(),
         )
 
@@ -307,7 +359,9 @@ class SessionActor:
         self._wake_up.set()
 
     def _begin_chunk(self) -> None:
-        if self._plant.writer.full:  # the frames stay in the inbox, which then refuses
+        writer = self._plant.writer
+        if writer.urgent_full if self._hurried else writer.full:
+            # The frames stay in the inbox, which then refuses.
             self._pace()
             return
         before = self.checkpoint()
@@ -315,7 +369,9 @@ class SessionActor:
         arrivals = self._inbox.take_nowait(MAX_CHUNK_BATCHES)
         self._unsaved = 0
         self._chunk = _Chunk(before, arrivals, held_bytes - self._inbox.held_bytes)
-        self._plant.writer.submit_nowait(SpoolChunk(before, tuple(arrivals)), self._chunk_written)
+        writer.submit_nowait(
+            SpoolChunk(before, tuple(arrivals)), self._chunk_written, urgent=self._hurried
+        )
 
     def _chunk_written(self, shed: Reason | None) -> None:
         # Runs in the writer's task.
@@ -339,7 +395,7 @@ class SessionActor:
             return
         if self._rest_wanted:
             self._wake_up.set()
-        elif self._inbox.held_bytes >= self._plant.limits.spool_flush_bytes:
+        elif self._inbox.held_bytes >= self._plant.spool_flush_bytes:
             self.flush_nowait()
         elif self._inbox.held_batches:
             self._pace()
@@ -348,55 +404,32 @@ class SessionActor:
         ledger = self._plant.ledger
         if shed is None:
             # All folded before any is counted: a chunk that fails has failed as a whole.
-            used, repeated = _fold(self.timeline, chunk.arrivals)
+            used, repeated = fold(self.timeline, chunk.arrivals)
             self.reach = self.reach.widened(degrees)
             ledger.settle(self.tally, Reason.USED, used)
             ledger.settle(self.tally, Reason.REPEATED, repeated)
         else:
-            frames = sum(arrival.frame_count for arrival in chunk.arrivals)
-            ledger.settle(self.tally, shed, frames)
-            self._unsaved += frames
+            for arrival in chunk.arrivals:
+                times = arrival.batch.timestamps_ms
+                ledger.settle(self.tally, shed, arrival.frame_count)
+                self._plant.sluice.lose(self._place, arrival.frame_count, times[0], times[-1])
+                self._unsaved += arrival.frame_count
         self._chunk = None
         self._plant.memory.give(chunk.held_bytes)
 
 
-def _fold(timeline: Timeline, arrivals: Sequence[Arrival]) -> tuple[int, int]:
-    used = repeated = 0
-    for arrival in arrivals:
-        fresh, again = timeline.fold(arrival.batch.timestamps_ms)
-        used += fresh
-        repeated += again
-    return used, repeated
-
-
-def new_checkpoint(identity: SessionIdentity, clock: Clock) -> Checkpoint:
-    """Give the state of a session that has just been seen for the first time."""
-    return Checkpoint(identity, int(clock.unix() * 1000), 0, Timeline(), Tally())
-
-
-def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpoint:
-    """Turn what a file gave back into the state that a session goes on from."""
-    before = recovered.before
-    timeline = before.timeline.copy()
-    ledger = FrameLedger()
-    tally = before.tally
-    reach = before.reach
-    frames = sum(arrival.frame_count for arrival in recovered.batches)
-    ledger.admit(tally, frames + recovered.torn_frames)
-    ledger.settle(tally, Reason.TORN_SPOOL, recovered.torn_frames)
-    try:
-        used, repeated = _fold(timeline, recovered.batches)
-        if recovered.batches:
-            reach = reach.widened(reaches([recovered.batches])[0])
-        ledger.settle(tally, Reason.USED, used)
-        ledger.settle(tally, Reason.REPEATED, repeated)
-    except Exception as error:  # noqa: BLE001 - what crashed the actor before must not crash every restart
-        warn(f"{type(error).__name__}: {error}")
-        timeline = before.timeline
-        ledger.settle(tally, Reason.ACTOR_CRASHED, tally.pending)
-    return before._replace(
-        accepted_frames=before.accepted_frames + frames,
-        timeline=timeline,
-        tally=tally,
-        reach=reach,
+def _refusal(decision: Refuse) -> Refusal:
+    return Refusal(
+        decision.reason,
+        decision.cause.words,
+        decision.retry_after,
+        decision.knob,
+        decision.limit,
+        decision.seen,
     )
+
+
+def _thinned(arrival: Arrival, decision: Thin) -> Arrival:
+    batch = wire.thinned(arrival.batch, decision.keep_every, decision.first)
+    # What fits into no member stays whole. The account has been charged: it errs to be kind.
+    return arrival if batch is None else arrival._replace(batch=batch)

@@ -21,7 +21,11 @@ from typing import Any
 import trio
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.endings import SHUTTING_DOWN, EndDelayed, Endings, EndOutcome, WrongOwner
+from penstock.engine.finals import EndRequest
+from penstock.engine.folding import fold_recovered, new_checkpoint
 from penstock.engine.inbox import Arrival
+from penstock.engine.ledger_port import Ledger, LedgerUnavailableError
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import RecoveryError, Spool, SpoolChunk
 from penstock.engine.session import (
@@ -30,8 +34,6 @@ from penstock.engine.session import (
     Refusal,
     SessionActor,
     SessionState,
-    fold_recovered,
-    new_checkpoint,
 )
 
 logger = logging.getLogger(__name__)
@@ -46,11 +48,7 @@ class SessionsLimits:
     max_live_sessions: int
     max_resting_sessions: int
     session_rest_seconds: float
-
-
-@dataclass(slots=True, frozen=True)
-class WrongOwner:
-    """The session belongs to another principal or organisation than the token's."""
+    end_wait_seconds: float
 
 
 @dataclass(slots=True, frozen=True)
@@ -91,6 +89,7 @@ class Sessions:
         self,
         plant: Plant,
         spool: Spool,
+        ledger: Ledger,
         limits: SessionsLimits,
         nursery: trio.Nursery,
         run_blocking: Callable[..., Awaitable[Any]],
@@ -104,6 +103,18 @@ class Sessions:
         self._dormant: dict[str, _Dormant] = {}
         self._reading: dict[str, _Reading] = {}
         self._draining = False
+        self._endings = Endings(
+            nursery,
+            plant.writer,
+            ledger,
+            plant.ledger,
+            self._settle,
+            self._forget,
+            max_kept=limits.max_resting_sessions,
+            wait_seconds=limits.end_wait_seconds,
+        )
+        # Who waits for an actor to have brought everything to disk.
+        self._gone: dict[str, trio.Event] = {}
         self._none_live = trio.Event()
         self._started = self._woken = self._recovered = self._crashed = 0
 
@@ -132,7 +143,11 @@ class Sessions:
         self, identity: SessionIdentity, arrival: Arrival
     ) -> Admitted | Refusal | WrongOwner:
         """Hand a batch to its session, which must be `at_hand`."""
-        actor = self._live.get(identity.session_id)
+        session_id = identity.session_id
+        if session_id in self._endings:
+            self.refuse(identity, Reason.SESSION_FINALIZED, arrival.frame_count)
+            return _FINALIZED
+        actor = self._live.get(session_id)
         if actor is None:
             found = _DRAINING if self._draining else self._revive_nowait(identity)
             if not isinstance(found, SessionActor):
@@ -154,7 +169,18 @@ class Sessions:
         else:
             self._plant.ledger.refuse(None, reason, frames)
 
+    async def end(self, identity: SessionIdentity, request: EndRequest) -> EndOutcome:
+        """End a session, or say how it ended. Waits for its final to be on disk."""
+        if self._draining:
+            return SHUTTING_DOWN
+        return await self._endings.end(identity, request)
+
     # What the operators' side reads.
+
+    @property
+    def live(self) -> int:
+        """Count the sessions with an actor."""
+        return len(self._live)
 
     def state(self, session_id: str) -> SessionState | None:
         """Tell a session's state; None when this process does not know it."""
@@ -217,15 +243,18 @@ class Sessions:
 
     async def _recover(self, session_id: str, reading: _Reading) -> None:
         try:
+            # Its file outlives a session that has ended; it must not come to life again.
+            ended = await self._endings.look_up(session_id)
             recovered = await self._run_blocking(self._spool.recover, session_id)
-        except RecoveryError as error:
-            reading.failure = "the session's spool file could not be read"
-            logger.error(  # noqa: TRY400 - the message says it all; the stack is the spool's
+        except (RecoveryError, LedgerUnavailableError) as error:
+            what = "spool file" if isinstance(error, RecoveryError) else "final"
+            reading.failure = f"the session's {what} could not be read"
+            logger.error(  # noqa: TRY400 - the message says it all; the stack is the store's
                 "session.recovery_failed", extra={"session_id": session_id, "error": str(error)}
             )
         else:
             reading.failure = None
-            if recovered is not None:
+            if recovered is not None and ended is None:
                 state = fold_recovered(recovered, lambda why: _log_crash(session_id, why))
                 self._recovered += 1
                 # The file no longer tells of torn frames: the next process must know as well.
@@ -244,6 +273,30 @@ class Sessions:
 
     # Ending.
 
+    async def _settle(self, identity: SessionIdentity) -> Checkpoint | EndDelayed | None:
+        """Bring a session to disk, ahead of all others; None when there is no such session."""
+        session_id = identity.session_id
+        # Again after each wait: what rests may have been forgotten before this task ran.
+        while True:
+            actor = self._live.get(session_id)
+            if actor is not None and actor.identity == identity:
+                gone = self._gone.setdefault(session_id, trio.Event())
+                actor.end_nowait()
+                await gone.wait()
+            elif actor is not None:
+                return actor.checkpoint()
+            elif self.at_hand(session_id):
+                dormant = self._dormant.get(session_id)
+                return None if dormant is None else dormant.checkpoint
+            else:
+                reading = await self._read_file(session_id)
+                if reading.failure is not None:
+                    return EndDelayed(reading.failure, 5.0, Reason.RECOVERY_FAILED.value)
+
+    def _forget(self, session_id: str) -> None:
+        self._dormant.pop(session_id, None)
+        self._spool.release(session_id)
+
     async def _supervise(self, actor: SessionActor) -> None:
         session_id = actor.identity.session_id
         try:
@@ -256,7 +309,10 @@ class Sessions:
             self._keep(_Dormant(checkpoint, SessionState.FAILED), save=True)
         else:
             self._keep(_Dormant(actor.checkpoint(), SessionState.RESTING), save=False)
+        actor.leave()
         self._live.pop(session_id, None)  # it is gone already if the deadline has passed meanwhile
+        if (gone := self._gone.pop(session_id, None)) is not None:
+            gone.set()
         if not self._live:
             self._none_live.set()
 
@@ -312,10 +368,14 @@ class Sessions:
         lost = sum(actor.tally.pending for actor in self._live.values())
         for actor in self._live.values():
             actor.abandon(Reason.SHUTDOWN)
+            actor.leave()
         self._live.clear()
         return lost
 
 
+_FINALIZED = Refusal(
+    Reason.SESSION_FINALIZED, "the session has ended, or is ending: it takes no more frames"
+)
 _DRAINING = Refusal(Reason.DRAINING, "the service is shutting down", retry_after=5.0)
 
 
@@ -327,13 +387,14 @@ def _log_crash(session_id: str, why: str, error: BaseException | None = None) ->
 async def open_sessions(
     plant: Plant,
     spool: Spool,
+    ledger: Ledger,
     limits: SessionsLimits,
     *,
     run_blocking: Callable[..., Awaitable[Any]] = trio.to_thread.run_sync,
 ) -> AsyncIterator[Sessions]:
     """Run the registry's tasks around the block. Call `drain` inside it, with a deadline."""
     async with trio.open_nursery() as nursery:
-        sessions = Sessions(plant, spool, limits, nursery, run_blocking)
+        sessions = Sessions(plant, spool, ledger, limits, nursery, run_blocking)
         nursery.start_soon(plant.pacer.run)
         nursery.start_soon(sessions.sweep)
         try:

@@ -195,6 +195,28 @@ def compress(block: bytes, *, level: int = 6) -> bytes:
     return deflater.compress(block) + deflater.flush()
 
 
+def thinned(batch: FrameBatch, keep_every: int, first: int) -> FrameBatch | None:
+    """Keep every so-manieth frame, beginning with number `first`: a batch like the client's own.
+
+    The member is stored rather than compressed: that takes a fifth of the time, and half as many
+    frames are no longer than the whole batch was. Where they would be too long for a member all the
+    same, they are compressed; None when even that does not fit.
+    """
+    times = batch.timestamps_ms[first::keep_every]
+    payload = b"".join(
+        (
+            HEADER.pack(VERSION, len(times), batch.fps_hint),
+            batch.landmarks[first::keep_every].tobytes(),
+            struct.pack(f"<{len(times)}I", *times),
+        )
+    )
+    for level in (0, 6):
+        member = compress(payload, level=level)
+        if len(member) <= MAX_MEMBER_BYTES:
+            return FrameBatch(len(times), batch.fps_hint, times, member, payload)
+    return None
+
+
 def untracked(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Mark the landmarks (frames x 33) that hold a value that is not finite: not tracked."""
     return np.asarray(~np.isfinite(landmarks).all(axis=2))

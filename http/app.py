@@ -15,11 +15,14 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from penstock.engine.wire import MAX_MEMBER_BYTES
+from penstock.http.admin_policy import Handler, PolicyAdmin
 from penstock.http.edge import Edge
+from penstock.http.ends import ENDS, SessionEnds
 from penstock.http.exchange import Answer, Head, json_answer
 from penstock.http.health import Readiness
 from penstock.http.meters import RequestMeter
 from penstock.http.metrics import Exposition
+from penstock.http.policy_requests import Call
 from penstock.http.pose import PATH, PoseFrames
 from penstock.http.problems import Problem, of_status, problem_answer
 
@@ -45,6 +48,8 @@ class Parts:
     exposition: Exposition
     limits: AppLimits
     version: str
+    policy: PolicyAdmin | None = None
+    ends: SessionEnds | None = None
 
     def respond(self, answer: Answer) -> Response:
         """Turn an answer into Quart's response, and remember what to count it under."""
@@ -67,6 +72,10 @@ def create_app(parts: Parts) -> QuartTrio:
     _add_errors(app, parts)
     _add_pose(app, parts)
     _add_operators(app, parts)
+    if parts.ends is not None:
+        _add_ends(app, parts, parts.ends)
+    if parts.policy is not None:
+        _add_policy(app, parts, parts.policy)
     return app
 
 
@@ -96,6 +105,7 @@ def _add_hooks(app: QuartTrio, parts: Parts) -> None:
     @app.after_request
     async def finish(response: Response) -> Response:
         rule = request.url_rule.rule if request.url_rule is not None else "none"
+        rule = rule.replace("<session_id>", "{id}")  # as the lane names it
         began = getattr(g, "began", perf_counter())
         parts.meter.observe("quart", rule, getattr(g, "code", "ok"), perf_counter() - began)
         return response
@@ -134,8 +144,28 @@ def _add_pose(app: QuartTrio, parts: Parts) -> None:
             return parts.respond(body)
         return parts.respond(await parts.pose.answer(head, body))
 
-    @app.route(PATH, methods=["OPTIONS"])
-    async def preflight() -> Response:
+    _add_preflight(app, parts, PATH)
+
+
+def _add_ends(app: QuartTrio, parts: Parts, ends: SessionEnds) -> None:
+    rule = ENDS.path.replace("{id}", "<session_id>")
+
+    @app.route(rule, methods=["POST"], provide_automatic_options=False)
+    async def end_session(session_id: str) -> Response:
+        head = _head()
+        refused = ends.check_head(session_id, head)
+        if isinstance(refused, Answer):
+            return parts.respond(refused)
+        body = await _read_body(parts.limits.request_timeout_seconds)
+        if isinstance(body, Answer):
+            return parts.respond(body)
+        return parts.respond(await ends.answer(session_id, head, body))
+
+    _add_preflight(app, parts, rule)
+
+
+def _add_preflight(app: QuartTrio, parts: Parts, rule: str) -> None:
+    async def preflight(session_id: str = "") -> Response:  # noqa: ARG001 - the path has it
         response = parts.respond(Answer(204, b"", "preflight"))
         response.headers.remove("Content-Type")
         response.headers.remove("Content-Length")  # RFC 9110, section 8.6: none in a 204
@@ -143,6 +173,8 @@ def _add_pose(app: QuartTrio, parts: Parts) -> None:
         for name, value in parts.edge.preflight_headers(_header("Origin")):
             response.headers[name.decode("latin1")] = value.decode("latin1")
         return response
+
+    app.add_url_rule(rule, f"preflight {rule}", preflight, methods=["OPTIONS"])
 
 
 def _add_operators(app: QuartTrio, parts: Parts) -> None:
@@ -166,6 +198,24 @@ def _add_operators(app: QuartTrio, parts: Parts) -> None:
         return parts.respond(Answer(200, body, "ok", content_type.encode()))
 
 
+def _add_policy(app: QuartTrio, parts: Parts, policy: PolicyAdmin) -> None:
+    def add(method: str, rule: str, handler: Handler) -> None:
+        async def serve(name: str = "") -> Response:
+            claims = policy.check(_header("Authorization"))
+            if isinstance(claims, Answer):
+                return parts.respond(claims)
+            body = await _read_body(parts.limits.request_timeout_seconds)
+            if isinstance(body, Answer):
+                return parts.respond(body)
+            call = Call(claims, request.args, _header("Content-Type"), body, name)
+            return parts.respond(await policy.answer(handler, call))
+
+        app.add_url_rule(rule, f"{method} {rule}", serve, methods=[method])
+
+    for (method, rule), handler in policy.routes().items():
+        add(method, rule, handler)
+
+
 def _header(name: str) -> bytes:
     # A WebSocket handshake has no route here, but its refusal is an answer, too.
     asked = request if has_request_context() else websocket
@@ -181,6 +231,7 @@ def _head() -> Head:
         _header("X-Batch-Meta"),
         _header("X-Request-Id"),
         _header("Origin"),
+        _header("X-Client-Dropped"),
     )
 
 

@@ -2,36 +2,30 @@
 
 Theory of operation
 -------------------
-The connection starts with nothing but the lane's reader. Only when something arrives that is not
-the lane's (another route, HTTP/2, anything unusual) are Hypercorn's protocol and its task group
+The connection starts with nothing but the lane (see `lane`). Only when something arrives that is
+not the lane's (another route, HTTP/2, anything unusual) are Hypercorn's protocol and its task group
 made; from then on both live side by side, and the lane looks at the bytes whenever Hypercorn's
 protocol stands between requests. TLS connections belong to Hypercorn alone.
 
-The lane reads and writes the socket's file descriptor directly: one wake-up (see `poller`), one
-read and one write a request, and no timer. Time limits are one number, `deadline`, which the
-front's sweeper compares with its clock a few times a second; that clock is fine enough to set them
-by, too. The phases are those of `phases`.
+What Hypercorn has under way is urgent to the poller: see there.
 """
 
 import logging
-import os
 from math import inf
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.task_group import TaskGroup
-from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from penstock.http.cold import ColdProtocol
-from penstock.http.exchange import Answer
-from penstock.http.express import Early, Express, Hot, Step
+from penstock.http.express import Step
 from penstock.http.http2 import StreamsProtocol
+from penstock.http.lane import FAREWELL_SECONDS, Lane
 from penstock.http.phases import BUSY, Phase
-from penstock.http.pose import PATH
 from penstock.http.problems import Problem, problem_answer
 from penstock.http.protocols import Protocols
 
@@ -40,34 +34,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_READ_BYTES = 16_384  # a usual batch with its head; the buffer is allocated for each read
-_FAREWELL_SECONDS = 1.0  # for a last answer to a client that may not read any more
 
-
-class Connection(TCPServer):
+class Connection(Lane, TCPServer):
     """Owns one socket from accept to close."""
 
     def __init__(self, front: "Front", stream: trio.SocketStream | trio.SSLStream[Any]) -> None:
+        Lane.__init__(self, front, stream)
         # Hypercorn's half is made when it is first needed: most connections never need it.
-        self.stream = cast("trio.SSLStream[trio.SocketStream]", stream)
-        self._front = front
-        self._tls = isinstance(stream, trio.SSLStream)
-        transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-        self._socket = transport.socket
-        self._fd = self._socket.fileno()
-        self._news = front.poller.register(self._fd)
-        self._unread = False
-        # What `_serve_nowait` leaves to the connection's task: what it has read, or could not send.
-        self._step: Hot | Early | Step | None = None
-        self._unsent = b""
-        self._express = Express(front.head_limits, front.pose.known_heads)
         self._hypercorn: Protocols | None = None
-        self._scope = trio.CancelScope()
         self._sending: trio.CancelScope | None = None
         self._timed_out = False
         self._ended = False
-        self._began = 0.0
-        self._enter(Phase.IDLE)
 
     # What the front calls.
 
@@ -93,7 +70,11 @@ class Connection(TCPServer):
 
     def drain(self) -> None:
         """Close now if nothing is under way; else the answer under way is the last one."""
-        if self.phase is Phase.IDLE:
+        if self.phase is not Phase.IDLE:
+            return
+        if self._front.poller.queued(self._news):  # a request has come, and will be answered
+            self._enter(Phase.IDLE)  # within the time that a late one has
+        else:
             self._scope.cancel()
 
     async def run(self) -> None:
@@ -107,9 +88,7 @@ class Connection(TCPServer):
             if not _only_of_os(error):
                 logger.exception("connection.failed")
         finally:
-            self._front.poller.forget(self._news)
-            with trio.move_on_after(_FAREWELL_SECONDS, shield=True):
-                await self.stream.aclose()
+            await self._end()
             if self._hypercorn is not None:  # it holds this connection, and this holds it
                 self._hypercorn = None
                 del self.protocol, self._task_group
@@ -131,31 +110,15 @@ class Connection(TCPServer):
     async def _converse_express(self) -> bytes | None:
         """Serve hot requests only; give the bytes that are Hypercorn's, or None at the end."""
         express = self._express
-        self._news.serve_nowait = self._serve_nowait
-        try:
-            while await self._fill_express():
-                if await self._serve_hot() is Step.COLD:
-                    return express.surrender()
-        finally:
-            self._news.serve_nowait = None
+        self._news.server = self
+        while await self._fill_express():
+            if await self._serve_hot() is Step.COLD:
+                return express.surrender()
         # Half a request and then no more: Hypercorn has the answer to that, too.
         if express.pending and self.phase is not Phase.CLOSING:
             self._ended = True
             return express.surrender()
         return None
-
-    async def _fill_express(self) -> bool:
-        # A function of its own, so that nobody keeps the last request's bytes while waiting.
-        data = await self._receive()
-        if self._woken_with_work:
-            unsent, self._unsent = self._unsent, b""
-            if unsent:
-                await self._send(unsent)
-                self._enter(Phase.IDLE)
-            return True
-        if self.phase is not Phase.CLOSING:
-            self._express.receive(data)
-        return bool(data)
 
     async def _converse_mixed(self, alpn: str, data: bytes | None) -> None:
         async with TaskGroup() as group:
@@ -165,6 +128,11 @@ class Connection(TCPServer):
             while True:
                 if data is None:
                     data = b"" if self._ended else await self._receive()
+                if self._woken_with_work:
+                    data = None
+                    await self._send_rest()
+                    await self._take_hot()
+                    continue
                 if self.phase is not Phase.CLOSING:
                     await self._take(data)
                 if not data:
@@ -176,8 +144,7 @@ class Connection(TCPServer):
         """Give bytes, or the end of them, to whom they belong."""
         if data and self._lane_open():
             self._express.receive(data)
-            if await self._serve_hot() is Step.COLD:
-                await self._hand_over(self._express.surrender())
+            await self._take_hot()
             return
         if self._express.pending:
             await self._hand_over(self._express.surrender())
@@ -188,9 +155,15 @@ class Connection(TCPServer):
                 await protocol.wait_answered()
         await self._hand_over(data)
 
+    async def _take_hot(self) -> None:
+        if await self._serve_hot() is Step.COLD:
+            await self._hand_over(self._express.surrender())
+
     def _lane_open(self) -> bool:
-        if self._tls or not self._front.limits.express_lane or self._hypercorn is None:
+        if self._tls or not self._front.limits.express_lane:
             return False
+        if self._hypercorn is None:
+            return True
         protocol = self._hypercorn.protocol
         return isinstance(protocol, ColdProtocol) and protocol.between_requests
 
@@ -206,139 +179,8 @@ class Connection(TCPServer):
         protocol = hypercorn.protocol
         if isinstance(protocol, StreamsProtocol) and protocol.idle and self.phase in BUSY:
             self._enter(Phase.IDLE)
-
-    async def _receive(self) -> bytes:
-        """Wait for bytes; none means that the client has sent its last."""
-        try:
-            if self._tls:
-                return bytes(await self.stream.receive_some(MAX_RECV))
-            news = self._news
-            while True:
-                if not self._unread:
-                    await news.wait()
-                    if self._woken_with_work:
-                        return b""
-                try:
-                    data = os.read(self._fd, _READ_BYTES)
-                except BlockingIOError:
-                    self._unread = False
-                    continue
-                self._unread = len(data) == _READ_BYTES or news.ended
-                self._began = perf_counter()
-                return data
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            return b""
-
-    # Answering hot requests.
-
-    @property
-    def _woken_with_work(self) -> bool:
-        return self._step is not None or bool(self._unsent)
-
-    def _serve_nowait(self) -> bool:
-        """Answer a hot request from the poller's task, while this connection's own one sleeps.
-
-        False leaves the rest to that task: whatever has to wait, or is not plain.
-        """
-        front = self._front
-        express = self._express
-        if front.draining or self.phase is not Phase.IDLE:
-            return False
-        try:
-            data = os.read(self._fd, _READ_BYTES)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        self._began = perf_counter()
-        self._unread = not data or len(data) == _READ_BYTES
-        express.receive(data)
-        self._step = step = express.next_step()
-        if type(step) is not Hot or not step.keep_alive or express.pending or self._unread:
-            return False
-        try:
-            answer = front.pose.answer_nowait(step.head, step.body)
-        except Exception:
-            logger.exception("request.failed", extra={"route": PATH})
-            answer = problem_answer(Problem.INTERNAL)
-        if answer is None:
-            return False
-        self._step = None
-        rendered = self._render(step, answer, keep_alive=True)
-        try:
-            sent = os.write(self._fd, rendered)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._scope.cancel()
-            return True
-        self._observe(answer)
-        self._unsent = rendered[sent:]
-        if self._unsent:
-            self._enter(Phase.WORKING)
-            return False
-        self.deadline = front.now + front.time_limits[Phase.IDLE]
-        return True
-
-    async def _serve_hot(self) -> Step:
-        """Answer what is whole. COLD: the rest is Hypercorn's. MORE: read on."""
-        express = self._express
-        while self.phase is not Phase.CLOSING:
-            step, self._step = self._step or express.next_step(), None
-            if type(step) is Hot:
-                await self._answer_hot(step)
-                if not express.pending:
-                    break
-                await trio.lowlevel.checkpoint()  # pipelined: let others have their turn
-                continue
-            if step is Step.COLD:
-                return Step.COLD
-            if express.pending and self.phase is Phase.IDLE:
-                self._enter(Phase.RECEIVING)
-            if express.head is not None:
-                # The body is not here yet, or too large: do not wait, or hold memory, for a
-                # request that has failed already.
-                refused = self._front.pose.check_head(express.head)
-                if isinstance(refused, Answer):
-                    await self._send_answer(Hot(express.head, b"", keep_alive=False), refused)
-            break
-        return Step.MORE
-
-    async def _answer_hot(self, hot: Hot) -> None:
-        self.phase = Phase.WORKING
-        self.deadline = inf
-        try:
-            answer = await self._front.pose.answer(hot.head, hot.body)
-        except Exception:
-            logger.exception("request.failed", extra={"route": PATH})
-            answer = problem_answer(Problem.INTERNAL)
-        await self._send_answer(hot, answer)
-
-    def _render(self, hot: Hot, answer: Answer, *, keep_alive: bool) -> bytes:
-        edge, head = self._front.edge, hot.head
-        request_id = edge.request_id(head.request_id)
-        return edge.render(answer, request_id, head.origin, keep_alive=keep_alive)
-
-    def _observe(self, answer: Answer) -> None:
-        self._front.meter.observe("express", PATH, answer.code, perf_counter() - self._began)
-
-    async def _send_answer(self, hot: Hot, answer: Answer) -> None:
-        keep_alive = hot.keep_alive and not self._front.draining
-        await self._send(self._render(hot, answer, keep_alive=keep_alive))
-        self._observe(answer)
-        if keep_alive:
-            self._enter(Phase.IDLE)
-        else:
-            await self._close()
-
-    async def _send(self, data: bytes) -> None:
-        try:
-            sent = os.write(self._fd, data)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(data):  # the client does not read: it has as long as a request may take
-            self.deadline = self._front.now + self._front.limits.request_timeout_seconds
-            await self.stream.send_all(data[sent:])
+        if self.phase is not Phase.WORKING:  # it is the client that is waited for
+            self._front.poller.calm(self._news)
 
     async def _say_farewell(self) -> None:
         """Tell a client that was too slow, unless an answer was under way."""
@@ -352,7 +194,7 @@ class Connection(TCPServer):
             setting="request_timeout_seconds",
             limit=self._front.limits.request_timeout_seconds,
         )
-        with trio.move_on_after(_FAREWELL_SECONDS):
+        with trio.move_on_after(FAREWELL_SECONDS):
             await self._send(edge.render(answer, edge.request_id(b""), b"", keep_alive=False))
             await self._close()
         with trio.move_on_after(self._front.limits.linger_seconds):
@@ -367,6 +209,8 @@ class Connection(TCPServer):
             await self._send_for_hypercorn(event.data)
         elif isinstance(event, Updated):
             self._enter(self._phase_between() if event.idle else Phase.WORKING)
+            if not event.idle:
+                self._front.poller.hurry(self._news)
         else:
             await super().protocol_send(event)
 
@@ -395,40 +239,19 @@ class Connection(TCPServer):
             return Phase.RECEIVING
         return Phase.IDLE
 
-    async def _close(self) -> None:
-        # Reading goes on, into nothing: closing a socket that has unread input resets it, and the
-        # client may lose the answer.
-        if self.phase is Phase.CLOSING:
-            return
-        self._enter(Phase.CLOSING)
-        if self._tls:  # it has no half-close
-            self._scope.cancel()
-            return
+    async def _wait_sent(self) -> None:
         if self._hypercorn is not None:
             # What is being sent comes before the end. Shielded, because Hypercorn calls this from
             # the request's task, which may be cancelled by now.
             with trio.CancelScope(shield=True):
                 async with self.send_lock:
                     pass
-        try:
-            self._socket.shutdown(trio.socket.SHUT_WR)
-        except OSError:
-            self._scope.cancel()
-
-    def _enter(self, phase: Phase) -> None:
-        front = self._front
-        if phase is Phase.WORKING is self.phase:
-            return  # another request of the same connection: the first one's limit stays
-        self.phase = phase
-        if phase is Phase.IDLE and front.draining:
-            phase = Phase.CLOSING  # HTTP/2 ends nothing by itself, and a late client waits in vain
-        self.deadline = front.now + front.time_limits[phase]
 
     def _make_hypercorn(self, alpn: str, group: TaskGroup) -> Protocols:
         peer = parse_socket_addr(self._socket.family, self._socket.getpeername())
         here = parse_socket_addr(self._socket.family, self._socket.getsockname())
         front = self._front
-        super().__init__(front.app, front.config, front.context, front.state, self.stream)
+        TCPServer.__init__(self, front.app, front.config, front.context, front.state, self.stream)
         return Protocols(
             front.edge,
             self.app,

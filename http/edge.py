@@ -71,7 +71,7 @@ class Edge:
             (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
             (
                 b"access-control-allow-headers",
-                b"Authorization, Content-Type, X-Batch-Meta, X-Request-Id",
+                b"Authorization, Content-Type, X-Batch-Meta, X-Client-Dropped, X-Request-Id",
             ),
             (b"access-control-max-age", self._max_age),
         )

@@ -31,6 +31,7 @@ class Head:
     sidecar: bytes = b""
     request_id: bytes = b""
     origin: bytes = b""
+    client_dropped: bytes = b""
     # See `known_heads`: the key of a head that may be known again, or what the token of one that is
     # known said when it was verified.
     key: bytes = b""

@@ -9,14 +9,14 @@ step      what it means
 ========  =============================================================================
 MORE      not decidable or not whole yet: read on
 a Hot     one whole request; ask again, another may follow in the same bytes
-an Early  a hot request whose body announces more than any batch may have: answer and close
 COLD      not for this lane: `surrender` gives every byte back, none consumed
 ========  =============================================================================
 
-The lane answers only what it understands completely: HTTP/1.1, one plain Content-Length, one Host,
-no Transfer-Encoding, Expect, Upgrade or doubled header that matters. Everything else, valid or not,
-is surrendered before any effect, and Hypercorn answers it. So there is one opinion on unusual
-requests, and the lane cannot be tricked into another: it never guesses.
+The lane answers only what it understands completely: one of its routes (see `hot_routes`),
+HTTP/1.1, one plain Content-Length within the route's bound, one Host, no Transfer-Encoding, Expect,
+Upgrade or doubled header that matters. Everything else, valid or not, is surrendered before any
+effect, and Hypercorn answers it. So there is one opinion on unusual requests, and the lane cannot
+be tricked into another: it never guesses.
 
 The head is parsed by llhttp (httptools), which also gets the body afterwards, so that one parser
 serves the whole connection; a head that is known already (see `known_heads`) is not parsed again.
@@ -27,14 +27,10 @@ from enum import Enum
 
 import httptools
 
-from penstock.engine.wire import MAX_MEMBER_BYTES
 from penstock.http.exchange import Head
+from penstock.http.hot_routes import POSE, HotRoutes, Route, Target, is_pose
 from penstock.http.known_heads import KnownHeads
-from penstock.http.pose import PATH
 
-_METHOD_AND_PATH = b"POST " + PATH.encode()
-_PREFIXES = (_METHOD_AND_PATH + b" ", _METHOD_AND_PATH + b"?")
-_LONGEST_PREFIX = len(_PREFIXES[0])
 _END_OF_HEAD = b"\r\n\r\n"
 _BEFORE_TARGET = b"POST "
 _AFTER_TARGET = b" HTTP/1.1\r\n"
@@ -52,6 +48,7 @@ _READ = frozenset(
         b"content-length",
         b"x-batch-meta",
         b"x-request-id",
+        b"x-client-dropped",
         b"origin",
         b"connection",
     }
@@ -72,13 +69,8 @@ class Hot:
     head: Head
     body: bytes
     keep_alive: bool
-
-
-@dataclass(slots=True)
-class Early:
-    """The head of a request whose body must not be read."""
-
-    head: Head
+    route: Route = POSE
+    parameter: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -159,14 +151,26 @@ class _HeadParser:
 class Express:
     """The reader of one connection."""
 
-    __slots__ = ("_body_start", "_buffer", "_head", "_known", "_length", "_limits", "_parser")
+    __slots__ = (
+        "_body_start",
+        "_buffer",
+        "_head",
+        "_known",
+        "_length",
+        "_limits",
+        "_parser",
+        "_routes",
+        "_target",
+    )
 
-    def __init__(self, limits: HeadLimits, known: KnownHeads) -> None:
+    def __init__(self, limits: HeadLimits, known: KnownHeads, routes: HotRoutes) -> None:
         self._limits = limits
         self._known = known
+        self._routes = routes
         self._parser: _HeadParser | None = None
         self._buffer = b""
         self._head: Head | None = None
+        self._target: Target | None = None
         self._body_start = 0
         self._length = 0
 
@@ -176,9 +180,16 @@ class Express:
         return bool(self._buffer)
 
     @property
-    def head(self) -> Head | None:
-        """Give the head of the request that is arriving, once it is there."""
-        return self._head
+    def pending_pose(self) -> bool:
+        """Say whether what has begun to arrive is a pose batch."""
+        return is_pose(self._buffer)
+
+    @property
+    def arriving(self) -> Hot | None:
+        """Give the request that is arriving, without its body, once its head is there."""
+        if self._head is None or self._target is None:
+            return None
+        return Hot(self._head, b"", False, *self._target)  # noqa: FBT003 - it cannot be kept
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the connection."""
@@ -192,21 +203,19 @@ class Express:
         self._parser = None  # it may stand in the middle of a request
         return data
 
-    def next_step(self) -> Hot | Early | Step:
+    def next_step(self) -> Hot | Step:
         """Say what the bytes so far hold."""
         buffer = self._buffer
         if self._head is None:
-            if not buffer.startswith(_PREFIXES):
-                undecided = len(buffer) < _LONGEST_PREFIX and _PREFIXES[0].startswith(buffer)
-                return Step.MORE if undecided else Step.COLD
-            step = self._find_head(buffer)
+            target = self._target = self._routes.find(buffer)
+            if target is None:
+                return Step.MORE if self._routes.may_become(buffer) else Step.COLD
+            step = self._find_head(buffer, target.route)
             if step is not None:
                 return step
-        head = self._head
-        if head is None:  # pragma: no cover - _find_head sets it
+        head, target = self._head, self._target
+        if head is None or target is None:  # pragma: no cover - they have just been found
             return Step.COLD
-        if self._length > MAX_MEMBER_BYTES:
-            return Early(head)
         end = self._body_start + self._length
         if len(buffer) < end:
             return Step.MORE
@@ -216,9 +225,9 @@ class Express:
         if head.claims is not None or self._parser is None:  # known, so never parsed
             return Hot(head, body, keep_alive=True)
         self._parser.skip_body(body)
-        return Hot(head, body, self._parser.keep_alive)
+        return Hot(head, body, self._parser.keep_alive, *target)
 
-    def _find_head(self, buffer: bytes) -> Step | None:
+    def _find_head(self, buffer: bytes, route: Route) -> Step | None:
         limits = self._limits
         end = buffer.find(_END_OF_HEAD, 0, limits.max_header_bytes) + len(_END_OF_HEAD)
         if end < len(_END_OF_HEAD):
@@ -226,12 +235,16 @@ class Express:
             bare = buffer.count(b"\n") != buffer.count(b"\r\n")
             return Step.COLD if bare or len(buffer) >= limits.max_header_bytes else Step.MORE
         raw = buffer[:end]
-        key, known = self._known.find(raw)
-        if known is not None and known.content_length is not None:
-            self._length = known.content_length
-            self._body_start = end
-            self._head = known
-            return None
+        self._body_start = end
+        key = b""
+        if route is POSE:  # the others come once a session
+            key, known = self._known.find(raw)
+            if known is not None and known.content_length is not None:
+                self._length = known.content_length
+                if self._length > route.max_body_bytes:
+                    return Step.COLD
+                self._head = known
+                return None
         parser = self._parser or _HeadParser()
         self._parser = parser
         if not parser.parse(raw) or parser.fields.count > limits.max_header_count:
@@ -242,7 +255,8 @@ class Express:
         if len(length) > 18 or b"#" in fields.target:
             return Step.COLD
         self._length = int(length)
-        self._body_start = end
+        if self._length > route.max_body_bytes:
+            return Step.COLD
         self._head = Head(
             fields.target.partition(b"?")[2],
             found.get(b"authorization", b""),
@@ -251,6 +265,7 @@ class Express:
             found.get(b"x-batch-meta", b""),
             found.get(b"x-request-id", b""),
             found.get(b"origin", b""),
+            found.get(b"x-client-dropped", b""),
             key if parser.keep_alive else b"",
         )
         return None

@@ -6,7 +6,7 @@ shutdown is this service's: notice, stop accepting, finish what is under way, cl
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from hypercorn.utils import repr_socket_addr
 from penstock.http.connection import Connection
 from penstock.http.edge import Edge
 from penstock.http.express import HeadLimits
+from penstock.http.hot_routes import HotRoutes, Route, Surface
 from penstock.http.meters import RequestMeter
 from penstock.http.phases import Phase
 from penstock.http.poller import make_poller
@@ -82,13 +83,17 @@ class Front:
         meter: RequestMeter,
         limits: FrontLimits,
         config: Config,
+        surfaces: Mapping[Route, Surface] | None = None,
     ) -> None:
+        """Put it together. `surfaces` answer the lane's routes besides that of the pose batches."""
         self.app = ASGIWrapper(app)
         self.pose = pose
         self.edge = edge
         self.meter = meter
         self.limits = limits
         self.config = config
+        self.surfaces = surfaces or {}
+        self.hot_routes = HotRoutes(self.surfaces)
         self.head_limits = HeadLimits(limits.max_header_bytes, limits.max_header_count)
         self.context = WorkerContext(None)
         self.state: LifespanState = {}

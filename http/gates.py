@@ -20,8 +20,9 @@ from penstock.engine.outcomes import Reason
 from penstock.engine.ports import Quota
 from penstock.engine.rate import TokenBuckets
 from penstock.engine.sidecar import MAX_SIDECAR_BYTES, BatchMeta, SidecarError
+from penstock.engine.unsent import Unsent, UnsentFault, parse_unsent
 from penstock.engine.wire import MAX_MEMBER_BYTES, WireError
-from penstock.http.exchange import Answer, Head
+from penstock.http.exchange import JSON, Answer, Head
 from penstock.http.problems import BY_CODE, Problem, problem_answer
 
 OCTET_STREAM = b"application/octet-stream"
@@ -99,6 +100,33 @@ def refuse_type(content_type: bytes) -> Answer | None:
         f"{content_type[:80].decode('latin1') or 'absent'}",
         seen=content_type[:80].decode("latin1"),
     )
+
+
+def refuse_json_type(content_type: bytes) -> Answer | None:
+    """Refuse another type than JSON, with or without parameters."""
+    if content_type.partition(b";")[0].strip().lower() == JSON:
+        return None
+    seen = content_type[:80].decode("latin1")
+    return problem_answer(
+        Problem.UNSUPPORTED_TYPE,
+        f"Content-Type must be application/json, not {seen or 'absent'}",
+        seen=seen,
+    )
+
+
+def read_unsent(head: Head) -> tuple[Unsent, ...] | Answer:
+    """Read what the client says it never sent, or refuse what says nothing."""
+    if not head.client_dropped:
+        return ()
+    unsent = parse_unsent(head.client_dropped.decode("latin1"))
+    if isinstance(unsent, UnsentFault):
+        return problem_answer(
+            Problem.CLIENT_DROPPED_MALFORMED,
+            f"X-Client-Dropped: {unsent.detail}",
+            field=f"X-Client-Dropped {unsent.field.value}",
+            seen=unsent.seen,
+        )
+    return unsent
 
 
 def read_sidecar(head: Head) -> tuple[bytes, BatchMeta] | Answer | None:

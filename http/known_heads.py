@@ -56,7 +56,7 @@ class KnownHeads:
 
     def remember(self, head: Head, claims: SessionClaims) -> None:
         """Keep a head that has a key, and whose token has just been verified."""
-        if head.query or head.sidecar or head.request_id:
+        if head.query or head.sidecar or head.request_id or head.client_dropped:
             return  # they differ each time
         while len(self._heads) >= self._max_entries:
             del self._heads[next(iter(self._heads))]

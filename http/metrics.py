@@ -19,14 +19,17 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from penstock.engine.level import Level
-from penstock.engine.outcomes import Reason, Tally
+from penstock.engine.outcomes import Outcome, Reason, Tally
 from penstock.engine.pacer import PacerStatistics
 from penstock.engine.ports import SpoolHealth, SpoolStatistics
 from penstock.engine.sessions import SessionsStatistics
 from penstock.engine.writer import WriterStatistics
 from penstock.http.front import FrontStatistics
 from penstock.http.meters import BUCKETS, RequestMeter
+from penstock.http.policy_metrics import PolicySources, policy_metrics
+from penstock.http.poller import PollerStatistics
 from penstock.http.session_tokens import TokenCacheStatistics
+from penstock.http.writer_metrics import writer_metrics
 
 
 @dataclass(slots=True, frozen=True)
@@ -35,6 +38,7 @@ class Sources:
 
     meter: RequestMeter
     frames: Tally
+    policy: PolicySources
     memory: Level
     inboxes: Level
     sessions: Callable[[], SessionsStatistics]
@@ -44,6 +48,7 @@ class Sources:
     spool_health: Callable[[], SpoolHealth]
     tokens: Callable[[], TokenCacheStatistics]
     connections: Callable[[], FrontStatistics]
+    poller: Callable[[], PollerStatistics]
     reset_peaks: Callable[[], None]
     version: str
     python: str
@@ -61,7 +66,10 @@ class PenstockCollector:
         yield from self._frames()
         yield from self._sessions()
         yield from self._levels()
-        yield from self._writer()
+        yield from policy_metrics(self._sources.policy)
+        yield from writer_metrics(
+            self._sources.writer(), self._sources.spool(), self._sources.spool_health()
+        )
         yield from self._process()
 
     def _requests(self) -> Iterable[Metric]:
@@ -98,6 +106,25 @@ class PenstockCollector:
         connections.add_metric(["turned_away"], front.turned_away)
         connections.add_metric(["timed_out"], front.timed_out)
         yield connections
+        poller = self._sources.poller()
+        yield _gauge(
+            "penstock_requests_queued", "Pose batches that are there to be read.", poller.queued
+        )
+        yield _gauge(
+            "penstock_requests_urgent",
+            "Requests under way that are no pose batches, and so go first.",
+            poller.urgent,
+        )
+        yield _gauge(
+            "penstock_request_delay_seconds",
+            "How long the oldest queued pose batch has been there.",
+            poller.delay_seconds,
+        )
+        yield _gauge(
+            "penstock_request_delay_peak_seconds",
+            "The worst of it since the last scrape.",
+            poller.delay_peak_seconds,
+        )
         tokens = self._sources.tokens()
         yield _gauge("penstock_token_cache_entries", "Verified tokens kept.", tokens.entries)
         cache = CounterMetricFamily(
@@ -117,9 +144,18 @@ class PenstockCollector:
             "Frames by where they ended and why. With the pending ones: all that were seen.",
             labels=["outcome", "reason"],
         )
+        unsent = CounterMetricFamily(
+            "penstock_frames_unsent",
+            "Frames that clients say they never sent, by reason. They were not seen.",
+            labels=["reason"],
+        )
         for reason in Reason:
-            frames.add_metric([reason.outcome.value, reason.value], tally.ended.get(reason, 0))
+            if reason.outcome is Outcome.UNSENT:
+                unsent.add_metric([reason.value], tally.frames(reason))
+            else:
+                frames.add_metric([reason.outcome.value, reason.value], tally.frames(reason))
         yield frames
+        yield unsent
         yield _gauge(
             "penstock_frames_pending", "Frames accepted and not yet settled.", tally.pending
         )
@@ -155,51 +191,6 @@ class PenstockCollector:
             )
             if statistics.limit is not None:
                 yield _gauge(f"{name}_limit_bytes", f"Bound of bytes {what}.", statistics.limit)
-
-    def _writer(self) -> Iterable[Metric]:
-        writer = self._sources.writer()
-        yield _gauge(
-            "penstock_writer_queued_chunks", "Chunks waiting for the writer.", writer.queued_chunks
-        )
-        yield _gauge(
-            "penstock_writer_queued_peak_chunks",
-            "Most chunks waiting for the writer since the last scrape.",
-            writer.peak_queued_chunks,
-        )
-        yield _gauge(
-            "penstock_spool_lag_seconds",
-            "Age of the oldest chunk that is not on disk yet.",
-            writer.oldest_age_seconds,
-        )
-        yield _gauge(
-            "penstock_spool_append_seconds",
-            "How long the newest group of appends took.",
-            writer.last_append_seconds,
-        )
-        chunks = CounterMetricFamily(
-            "penstock_spool_chunks", "Chunks appended or failed.", labels=["result"]
-        )
-        chunks.add_metric(["appended"], writer.chunks - writer.failed_chunks)
-        chunks.add_metric(["failed"], writer.failed_chunks)
-        yield chunks
-        yield CounterMetricFamily(
-            "penstock_spool_groups", "Groups of chunks that were appended in one go.", writer.groups
-        )
-        spool = self._sources.spool()
-        yield _gauge("penstock_spool_open_files", "Spool files kept open.", spool.open_files)
-        yield _gauge(
-            "penstock_spool_left_behind",
-            "Spool files of sessions without an actor: at rest, or left by an earlier process.",
-            spool.left_behind,
-        )
-        yield CounterMetricFamily(
-            "penstock_spool_bytes", "Bytes appended to spool files.", spool.appended_bytes
-        )
-        yield _gauge(
-            "penstock_spool_writable",
-            "1 while appends work, else 0.",
-            float(self._sources.spool_health().writable),
-        )
 
     def _process(self) -> Iterable[Metric]:
         pacer = self._sources.pacer()

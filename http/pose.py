@@ -3,16 +3,19 @@
 from dataclasses import dataclass
 
 from penstock.engine.checkpoint import SessionIdentity
+from penstock.engine.endings import WrongOwner
 from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import Clock, Consents, ConsentUnknownError, Purpose, Quota, Quotas
 from penstock.engine.session import Admitted, Refusal
-from penstock.engine.sessions import Sessions, WrongOwner
+from penstock.engine.sessions import Sessions
+from penstock.engine.sidecar import NO_META
 from penstock.engine.wire import WireError, decode, peek_frame_count
 from penstock.http.exchange import Answer, Head
 from penstock.http.gates import (
     RateGate,
     read_sidecar,
+    read_unsent,
     refuse_size,
     refuse_type,
     refuse_wire,
@@ -104,13 +107,20 @@ class PoseFrames:
         if isinstance(sidecar, Answer):
             self._refuse_unread(claims, Reason.MALFORMED, body)
             return sidecar
+        unsent = read_unsent(head)
+        if isinstance(unsent, Answer):
+            self._refuse_unread(claims, Reason.MALFORMED, body)
+            return unsent
         try:
             batch = decode(body)
         except WireError as error:
             self.sessions.refuse(who, Reason.MALFORMED, error.frames)
             return refuse_wire(error)
         received = int(self.clock.unix() * 1000)
-        return Arrival(batch, received, *sidecar) if sidecar else Arrival(batch, received)
+        if not sidecar and not unsent:
+            return Arrival(batch, received)
+        text, meta = sidecar or (None, NO_META)
+        return Arrival(batch, received, text, meta, unsent)
 
     def _refuse_unread(self, claims: SessionClaims, reason: Reason, body: bytes) -> None:
         self.sessions.refuse(claims.identity, reason, peek_frame_count(body))

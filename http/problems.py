@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 import orjson
 
+from penstock.engine.ledger_port import LedgerReason
 from penstock.engine.outcomes import Reason
 from penstock.engine.wire import WireFault
 from penstock.http.exchange import PROBLEM, Answer
@@ -32,6 +33,32 @@ class Problem(Enum):
         401,
         "The session belongs to another principal or organisation than the token's.",
     )
+    USER_TOKEN_MISSING = (
+        "user_token_missing",
+        401,
+        "There is no `Authorization: Bearer` header with a user token.",
+    )
+    USER_TOKEN_MALFORMED = (
+        "user_token_malformed",
+        401,
+        "The bearer token is no user token of this service's issuer and audience.",
+    )
+    USER_TOKEN_SIGNATURE = (
+        "user_token_signature",
+        401,
+        "The user token is not signed with HS256 and the user secret.",
+    )
+    USER_TOKEN_EXPIRED = ("user_token_expired", 401, "The user token's `exp` has passed.")
+    USER_TOKEN_NOT_YET_VALID = (
+        "user_token_not_yet_valid",
+        401,
+        "The user token's `iat` or `nbf` lies in the future.",
+    )
+    ROLE_REQUIRED = (
+        "role_required",
+        403,
+        "The user token's role may not do this; `limit` is the role that may.",
+    )
     BODY_TOO_LARGE = (
         WireFault.MEMBER_TOO_LARGE.value,
         413,
@@ -49,7 +76,7 @@ class Problem(Enum):
     UNSUPPORTED_TYPE = (
         "unsupported_media_type",
         415,
-        "The Content-Type is not `application/octet-stream`.",
+        "The Content-Type is not the one that the route takes; `detail` names it.",
     )
     BODY_EMPTY = (WireFault.BODY_EMPTY.value, 400, "The body is empty.")
     NOT_GZIP = (WireFault.NOT_GZIP.value, 400, "The body does not begin as gzip does.")
@@ -92,15 +119,72 @@ class Problem(Enum):
         400,
         "The sidecar is not a JSON object, or a known key has a value that it may not have.",
     )
+    CLIENT_DROPPED_MALFORMED = (
+        "client_dropped_malformed",
+        400,
+        "`X-Client-Dropped` is not like `30;reason=network, 4;reason=cpu`.",
+    )
     SIDECAR_TWICE = (
         "sidecar_twice",
         400,
         "The sidecar came both in `X-Batch-Meta` and in `?meta=`, or more than once.",
     )
     INBOX_FULL = (Reason.INBOX_FULL.value, 429, Reason.INBOX_FULL.meaning)
+    POLICY_REFUSED = (Reason.POLICY_REFUSED.value, 429, Reason.POLICY_REFUSED.meaning)
+    POLICY_INVALID = (
+        "policy_invalid",
+        422,
+        "The change would put something into force that is no policy; `faults` says what and why.",
+    )
+    POLICY_REVISION_STALE = (
+        "policy_revision_stale",
+        409,
+        "The policy was changed since the `revision` that the request names; read it again.",
+    )
+    POLICY_NOTHING_TO_REVERT = (
+        "policy_nothing_to_revert",
+        409,
+        "The scope has no edit that could be undone.",
+    )
+    POLICY_FULL = (
+        "policy_full",
+        409,
+        "The policy book holds as many editions or candidates as it may.",
+    )
+    CANDIDATE_UNKNOWN = ("candidate_unknown", 404, "There is no candidate of this name.")
+    PARAMETER_MALFORMED = (
+        "parameter_malformed",
+        400,
+        "A parameter of the path or the query is not what it must be; `field` says which.",
+    )
     FRAME_MEMORY_FULL = (Reason.FRAME_MEMORY_FULL.value, 429, Reason.FRAME_MEMORY_FULL.meaning)
     SESSIONS_FULL = (Reason.SESSIONS_FULL.value, 429, Reason.SESSIONS_FULL.meaning)
     RECOVERY_FAILED = (Reason.RECOVERY_FAILED.value, 503, Reason.RECOVERY_FAILED.meaning)
+    SESSION_FINALIZED = (Reason.SESSION_FINALIZED.value, 409, Reason.SESSION_FINALIZED.meaning)
+    SESSION_UNKNOWN = (
+        "session_unknown",
+        404,
+        "There is no such session: no frame of it ever came.",
+    )
+    END_CONFLICT = ("end_conflict", 409, "The session has ended before, with another status.")
+    END_DELAYED = (
+        "end_delayed",
+        503,
+        "The end is not on disk after `end_wait_seconds`. It is under way; send it again.",
+    )
+    LEDGER_DISK_FULL = (LedgerReason.DISK_FULL.value, 503, LedgerReason.DISK_FULL.meaning)
+    LEDGER_IO_ERROR = (LedgerReason.IO_ERROR.value, 503, LedgerReason.IO_ERROR.meaning)
+    LEDGER_LOCKED = (LedgerReason.LOCKED.value, 503, LedgerReason.LOCKED.meaning)
+    LEDGER_UNWRITABLE = (LedgerReason.UNWRITABLE.value, 503, LedgerReason.UNWRITABLE.meaning)
+    LEDGER_CORRUPT = (LedgerReason.CORRUPT.value, 503, LedgerReason.CORRUPT.meaning)
+    LEDGER_QUEUE_FULL = (LedgerReason.QUEUE_FULL.value, 503, LedgerReason.QUEUE_FULL.meaning)
+    LEDGER_OVERDUE = (LedgerReason.OVERDUE.value, 503, LedgerReason.OVERDUE.meaning)
+    LEDGER_DRAINING = (LedgerReason.DRAINING.value, 503, LedgerReason.DRAINING.meaning)
+    BODY_MALFORMED = (
+        "body_malformed",
+        400,
+        "The body is not the JSON object that it must be; `field` says where.",
+    )
     DRAINING = (Reason.DRAINING.value, 503, Reason.DRAINING.meaning)
     REQUEST_MALFORMED = ("request_malformed", 400, "The request is not valid HTTP.")
     AMBIGUOUS_FRAMING = (
@@ -155,7 +239,7 @@ def problem_answer(
     detail: str | None = None,
     *,
     retry_after: float | None = None,
-    **facts: float | str | None,
+    **facts: object,
 ) -> Answer:
     """Make the answer of an error. Facts that are None are left out."""
     document: dict[str, object] = {

@@ -159,7 +159,7 @@ def chunk_header(chunk: SpoolChunk) -> bytes:
         "reach": before.reach.degrees,
     }
     batches: list[tuple[int, int, int, orjson.Fragment | str | None]] = []
-    for batch, received_unix_ms, raw, _ in chunk.batches:
+    for batch, received_unix_ms, raw, *_ in chunk.batches:
         length = len(batch.member)
         if not 0 < length <= MAX_MEMBER_BYTES:
             raise ValueError(f"a member of {length} bytes; a batch has 1 to {MAX_MEMBER_BYTES}")
@@ -326,6 +326,7 @@ def _checkpoint(plain: dict[str, Any]) -> Checkpoint:
         timeline.gap_ms_total,
         timeline.longest_gap_ms,
         *checkpoint.tally.ended.values(),
+        *checkpoint.tally.unsent.values(),
     ):
         _natural(number)
     return checkpoint

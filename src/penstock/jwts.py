@@ -4,22 +4,13 @@ The surfaces verify them with pinned algorithm, issuer and audience; what is sig
 whole of what they read.
 """
 
-from enum import StrEnum
-
 import jwt
+
+from penstock.http.roles import Role
 
 ALGORITHM = "HS256"
 SERVICE_SUBJECT = "penstock-service"
 SERVICE_ROLE = "service_account"
-
-
-class Role(StrEnum):
-    """Whom a user token can speak for."""
-
-    PATIENT = "patient"
-    SPECIALIST = "specialist"
-    CLINIC_ADMIN = "clinic_admin"
-    PLATFORM_ADMIN = "platform_admin"
 
 
 def mint_user_jwt(

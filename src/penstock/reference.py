@@ -3,15 +3,23 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from penstock.engine.decisions import Cause
+from penstock.engine.lane_queue import LaneStatistics
+from penstock.engine.ledger_lanes import LedgerLanesStatistics
 from penstock.engine.level import Level
 from penstock.engine.outcomes import Reason, Tally
 from penstock.engine.pacer import PacerStatistics
+from penstock.engine.policy import DEFAULT_POLICY, KNOBS
+from penstock.engine.policy_book import HISTORY_KEPT, MAX_CANDIDATES, MAX_EDITIONS, PolicyBook
 from penstock.engine.ports import SpoolHealth, SpoolStatistics
 from penstock.engine.sessions import SessionsStatistics
+from penstock.engine.sluice import Sluice
 from penstock.engine.writer import WriterStatistics
 from penstock.http.front import FrontStatistics
 from penstock.http.meters import RequestMeter
 from penstock.http.metrics import PenstockCollector, Sources
+from penstock.http.policy_metrics import PolicySources
+from penstock.http.poller import PollerStatistics
 from penstock.http.problems import Problem
 from penstock.http.session_tokens import TokenCacheStatistics
 from penstock.setting_sources import PREFIX
@@ -88,6 +96,48 @@ there as well.
 """
 
 
+_POLICY_HEAD = f"""
+# The drop policy
+
+What gives way when more comes in than can be taken. Every knob is live: it counts from the next
+batch on. It is turned by `penstock policy set` or `PATCH /v1/admin/policy`, for everybody
+(`global`), for one organisation (`org:<UUID>`) or for one session (`session:<UUID>`); the narrowest
+scope that sets a knob wins. [How to](../how-to/tune-the-drop-policy.md).
+
+These must stand in this order, in every scope, now and after every edition that expires:
+`thin_until` ≤ `thin_at` ≤ `refuse_at` ≤ `refuse_bulk_at`; `refuse_until` ≤ `refuse_at`;
+`refuse_bulk_until` ≤ `refuse_bulk_at`; `inbox_soft_batches` ≤ `inbox_batches`; `inbox_soft_bytes` ≤
+`inbox_bytes`. A change that would break one of them is refused, naming both knobs and the scope.
+
+At most {MAX_EDITIONS} editions and {MAX_CANDIDATES} candidates at a time. The newest {HISTORY_KEPT}
+changes are in the history that is shown; the ledger keeps all.
+"""
+
+_CAUSES_HEAD = """
+## Why a batch was decided so
+
+`by_cause` counts them, `penstock policy explain` shows them for one session.
+"""
+
+
+def render_policy() -> str:
+    """Render the tables of every knob of the drop policy and of every cause of a decision."""
+    lines = [
+        _GENERATED,
+        _POLICY_HEAD,
+        "| knob | default | allowed | unit | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for name, knob in KNOBS.items():
+        value = getattr(DEFAULT_POLICY, name)
+        default = f"{value:.12g}" if isinstance(value, float) else str(value)
+        meaning = _cell(knob.meaning)
+        lines.append(f"| `{name}` | `{default}` | {knob.allowed} | {knob.unit} | {meaning} |")
+    lines += [_CAUSES_HEAD, "| cause | verdict | meaning |", "|---|---|---|"]
+    lines += [f"| `{c.value}` | {c.verdict.value} | {_cell(c.words)} |" for c in Cause]
+    return "\n".join([*lines, ""])
+
+
 def render_outcomes() -> str:
     """Render the table of every outcome and reason."""
     lines = [_GENERATED, _OUTCOMES_HEAD, "| outcome | reason | meaning |", "|---|---|---|"]
@@ -120,19 +170,32 @@ def render_metrics() -> str:
     return "\n".join([*lines, ""])
 
 
+class _StillClock:
+    def monotonic(self) -> float:
+        return 0.0
+
+    def unix(self) -> float:
+        return 0.0
+
+
 def _nothing_yet() -> Sources:
+    clock = _StillClock()
+    lane = LaneStatistics(0, 0, 0.0, 0, {})
+    ledger = LedgerLanesStatistics(lane, lane, 0, 0, 0, 0, 0.0, None, None, "")
     return Sources(
         meter=RequestMeter(),
         frames=Tally(),
+        policy=PolicySources(Sluice(PolicyBook(), clock), PolicyBook(), clock),
         memory=Level(1),
         inboxes=Level(),
         sessions=lambda: SessionsStatistics(0, 0, 0, 0, 0, 0, 0, 0),
-        writer=lambda: WriterStatistics(0, 0, 0, 0.0, 0, 0, 0, 0.0),
+        writer=lambda: WriterStatistics(0, 0, 0, 0.0, 0, 0, 0, 0.0, ledger=ledger),
         pacer=lambda: PacerStatistics(0, 0.0, 0.0),
         spool=lambda: SpoolStatistics(0, 0, 0, 0, 0),
         spool_health=lambda: SpoolHealth(writable=True),
         tokens=lambda: TokenCacheStatistics(0, 0, 0),
         connections=lambda: FrontStatistics(0, 0, 0, 0),
+        poller=lambda: PollerStatistics(0, 0, 0.0, 0.0),
         reset_peaks=lambda: None,
         version="",
         python="",
@@ -141,6 +204,7 @@ def _nothing_yet() -> Sources:
 
 RENDERERS: Mapping[str, Callable[[], str]] = {
     "docs/reference/settings.md": render_settings,
+    "docs/reference/policy.md": render_policy,
     "docs/reference/outcomes.md": render_outcomes,
     "docs/reference/errors.md": render_errors,
     "docs/reference/metrics.md": render_metrics,

@@ -132,13 +132,6 @@ class Settings(BaseSettings):
     session_rest_seconds: float = _setting(
         60.0, "A session without a batch for this long is laid to rest.", ge=1, le=86400
     )
-    inbox_batches: int = _setting(64, "Batches that wait for one session.", ge=1, le=10_000)
-    inbox_bytes: int = _setting(
-        2 * MIB,
-        "Bytes that wait for one session; at least one batch of the largest kind.",
-        ge=1088 * KIB,
-        le=1 * GIB,
-    )
     frame_memory_bytes: int = _setting(
         256 * MIB, "Bytes of waiting frames in the whole process.", ge=4 * MIB, le=1024 * GIB
     )
@@ -160,6 +153,19 @@ class Settings(BaseSettings):
         "Spool files kept open between writes; fewer while connections need the descriptors.",
         ge=1,
         le=1_000_000,
+    )
+
+    writer_queue_entries: int = _setting(
+        1024,
+        "Results that wait for the ledger; finals have this many places, all else as many.",
+        ge=1,
+        le=1_000_000,
+    )
+    ledger_wait_seconds: float = _setting(
+        5.0, "A result that the ledger has not taken by then is answered 503.", ge=0.1, le=60
+    )
+    end_wait_seconds: float = _setting(
+        10.0, "An end that is not on disk by then is answered 503, and goes on.", ge=0.1, le=60
     )
 
     shutdown_notice_seconds: float = _setting(

@@ -16,7 +16,10 @@ from penstock.setting_fields import SECRET_NAMES, Settings
 PREFIX = "PENSTOCK_"
 CONFIG_FILE = "penstock.toml"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+# The command line's own: the token with which `penstock policy` asks a service.
+TOKEN_VARIABLE = f"{PREFIX}TOKEN"
 
+_NO_SETTINGS = (CONFIG_VARIABLE, TOKEN_VARIABLE)
 _FILE_SUFFIX = "_file"
 _SECRET_FILE_NAMES = tuple(name + _FILE_SUFFIX for name in SECRET_NAMES)
 _KNOWN = (*Settings.model_fields, *_SECRET_FILE_NAMES)
@@ -53,7 +56,7 @@ def from_environment(environ: Mapping[str, str], *, cwd: Path, problems: list[st
     layer: Layer = {}
     known = {PREFIX + name.upper(): name for name in _KNOWN}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE or value == "":
+        if not variable.startswith(PREFIX) or variable in _NO_SETTINGS or value == "":
             continue
         if variable not in known:
             # Never the value: the misspelt name may be that of a secret.

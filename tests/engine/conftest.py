@@ -7,7 +7,7 @@ is the next process.
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import numpy as np
@@ -16,10 +16,19 @@ import trio
 
 from penstock.engine import wire
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.finals import ClientStatus, EndRequest
 from penstock.engine.inbox import Arrival
+from penstock.engine.ledger_port import (
+    EntryOutcome,
+    FinalEntry,
+    LedgerReason,
+    LedgerUnavailableError,
+    Verdict,
+)
 from penstock.engine.level import Level
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
+from penstock.engine.policy import DEFAULT_POLICY, Policy
 from penstock.engine.ports import (
     MAX_CHUNK_BATCHES,
     Recovered,
@@ -28,8 +37,9 @@ from penstock.engine.ports import (
     SpoolHealth,
     SpoolStatistics,
 )
-from penstock.engine.session import Plant, SessionLimits, SessionState
+from penstock.engine.session import Plant, SessionState
 from penstock.engine.sessions import Sessions, SessionsLimits, open_sessions
+from penstock.engine.sluice import Sluice
 from penstock.engine.turbine import Turbine
 from penstock.engine.writer import Writer
 
@@ -144,6 +154,63 @@ class FakeSpool:
         return sum(arrival.batch.frame_count for chunk in chunks for arrival in chunk.batches)
 
 
+@dataclass(eq=False)
+class FakeFinals:
+    """The port `Ledger` in memory, as far as finals go; it outlives a world, as the spool does."""
+
+    rows: dict[str, FinalEntry] = field(default_factory=dict)
+    broken: LedgerReason | None = None
+    failure: Exception | None = None
+    commit_seconds: float = 0.0
+    commits: int = 0
+
+    async def commit(self, group: Sequence[Any]) -> list[EntryOutcome]:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(self.commit_seconds)
+        if self.broken is not None:
+            raise LedgerUnavailableError(self.broken, "as the test wishes")
+        self.commits += 1
+        return [self._store(entry) for entry in group]
+
+    def _store(self, entry: FinalEntry) -> EntryOutcome:
+        stored = self.rows.setdefault(entry.session_id, entry)
+        return EntryOutcome(Verdict.STORED if stored == entry else Verdict.CONFLICT)
+
+    async def probe(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.broken is not None:
+            raise LedgerUnavailableError(self.broken, "as the test wishes")
+
+    async def final_of(self, session_id: str) -> FinalEntry | None:
+        await trio.lowlevel.checkpoint()
+        if self.broken is not None:
+            raise LedgerUnavailableError(self.broken, "as the test wishes")
+        if self.failure is not None:
+            raise self.failure
+        return self.rows.get(session_id)
+
+
+class InForce(NamedTuple):
+    """What holds for everybody."""
+
+    policy: Policy
+    scopes: tuple[str, ...] = ("global",)
+
+
+@dataclass(eq=False)
+class OnePolicy:
+    """A book of one policy, which a test changes by hand; the sluice must then adopt it."""
+
+    policy: Policy
+    candidates: dict[str, Policy] = field(default_factory=dict)
+
+    def in_force(self, *_: str) -> InForce:
+        return InForce(self.policy)
+
+    def candidate_in_force(self, name: str, *_: str) -> InForce:
+        return InForce(self.candidates[name])
+
+
 class RecordingLedger(FrameLedger):
     """The choke point, remembering each session's tally, so that sums can be taken over them."""
 
@@ -173,9 +240,21 @@ class World:
     ledger: RecordingLedger
     sessions: Sessions
     writer_scope: trio.CancelScope
+    book: OnePolicy
+    finals: FakeFinals
+
+    async def end(self, number: int = 1, status: str = "completed", **said: Any) -> Any:
+        who = {key: said.pop(key) for key in ("principal", "org") if key in said}
+        request = EndRequest(ClientStatus(status), said.pop("ended", 1_700_000_100_000), **said)
+        return await self.sessions.end(_identity(number, **who), request)
 
     async def offer(self, arrival: Arrival, number: int = 1, **who: int) -> Any:
         return await self.sessions.offer(_identity(number, **who), arrival)
+
+    def turn(self, **knobs: Any) -> None:
+        """Change the policy in force."""
+        self.book.policy = self.book.policy.changed(knobs)
+        self.plant.sluice.adopt()
 
     def actor(self, number: int = 1) -> Any:
         return self.sessions._live[_session_id(number)]
@@ -197,7 +276,7 @@ class World:
         """Check the conservation law, and the books against what is really held."""
         process = self.ledger.process
         assert process.conserved
-        held_frames = held_bytes = inbox_bytes = 0
+        held_frames = held_bytes = inbox_bytes = waiting_batches = 0
         for actor in self.sessions._live.values():
             assert actor.tally.conserved
             waiting = list(actor._inbox._send._state.data)
@@ -206,11 +285,13 @@ class World:
             assert actor.tally.pending == mine
             assert actor._inbox.held_batches == len(waiting)
             held_frames += mine
+            waiting_batches += len(waiting)
             inbox_bytes += sum(arrival.batch.held_bytes for arrival in waiting)
             held_bytes += sum(arrival.batch.held_bytes for arrival in [*waiting, *in_chunk])
         assert process.pending == held_frames
         assert self.plant.memory.held == held_bytes
         assert self.plant.inboxes.held == inbox_bytes
+        assert self.plant.waiting.held == waiting_batches
 
     def settled_exactly(self) -> None:
         """Check that nothing waits any more, neither in the counts nor in memory."""
@@ -218,6 +299,7 @@ class World:
         assert self.ledger.process.pending == 0
         assert self.plant.memory.held == 0
         assert self.plant.inboxes.held == 0
+        assert self.plant.waiting.held == 0
 
     def ended(self, reason: Reason) -> int:
         return self.ledger.process.ended.get(reason, 0)
@@ -226,17 +308,19 @@ class World:
 @asynccontextmanager
 async def _open_world(
     spool: FakeSpool | None = None,
+    finals: FakeFinals | None = None,
     *,
-    inbox_batches: int = 64,
-    inbox_bytes: int = 1 << 24,
     flush_bytes: int = 1 << 24,
     memory: int = 1 << 26,
     queue: int = 1000,
     live: int = 100,
     resting: int = 100,
     rest_seconds: float = 60.0,
+    end_wait_seconds: float = 10.0,
+    **knobs: Any,
 ) -> AsyncIterator[World]:
     spool = spool or FakeSpool()
+    finals = finals or FakeFinals()
     clock = TrioClock()
     turbine = Turbine()
     writer = Writer(
@@ -245,19 +329,24 @@ async def _open_world(
         max_queued_chunks=queue,
         group_settled=turbine.turn_nowait,
         run_blocking=spool.run_blocking,
+        ledger=cast("Any", finals),
     )
     ledger = RecordingLedger()
+    bounds = {"inbox_soft_bytes": 1 << 24, "inbox_bytes": 1 << 24, "inbox_soft_batches": 1}
+    book = OnePolicy(DEFAULT_POLICY.changed(bounds | {"loss_percent": 0.0} | knobs))
     plant = Plant(
         ledger,
         Level(memory),
         Level(),
+        Level(),
         Pacer(clock, FLUSH_SECONDS),
         writer,
         turbine,
+        Sluice(book, clock),
         clock,
-        SessionLimits(inbox_batches, inbox_bytes, flush_bytes),
+        flush_bytes,
     )
-    limits = SessionsLimits(live, resting, rest_seconds)
+    limits = SessionsLimits(live, resting, rest_seconds, end_wait_seconds)
     async with trio.open_nursery() as nursery:
         writer_scope = trio.CancelScope()
 
@@ -266,8 +355,10 @@ async def _open_world(
                 await writer.run()
 
         nursery.start_soon(write)
-        async with open_sessions(plant, spool, limits, run_blocking=spool.run_blocking) as sessions:
-            yield World(spool, plant, ledger, sessions, writer_scope)
+        async with open_sessions(
+            plant, spool, cast("Any", finals), limits, run_blocking=spool.run_blocking
+        ) as sessions:
+            yield World(spool, plant, ledger, sessions, writer_scope, book, finals)
         nursery.cancel_scope.cancel()
 
 
@@ -318,6 +409,12 @@ def make_identity() -> Callable[..., SessionIdentity]:
 def make_spool() -> Callable[..., Any]:
     """Give the maker of spools in memory."""
     return FakeSpool
+
+
+@pytest.fixture(scope="session")
+def make_finals() -> Callable[..., Any]:
+    """Give the maker of ledgers in memory."""
+    return FakeFinals
 
 
 @pytest.fixture(scope="session")

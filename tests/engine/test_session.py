@@ -6,10 +6,11 @@ import trio
 from trio.testing import MockClock
 
 from penstock.engine.checkpoint import Checkpoint
+from penstock.engine.folding import fold_recovered
 from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Reason, Tally
 from penstock.engine.ports import MAX_CHUNK_BATCHES, Recovered
-from penstock.engine.session import Admitted, Refusal, SessionState, fold_recovered
+from penstock.engine.session import Admitted, Refusal, SessionState
 from penstock.engine.timeline import Timeline
 
 MakeArrival = Callable[..., Arrival]

@@ -29,11 +29,11 @@ def test_stress_stays_within_its_scale_and_is_its_largest_part(
         (Readings(50, 100, 0, 1, 0, 0), "memory"),
         (Readings(0, 1, 50, 100, 0, 0), "backlog"),
         (Readings(0, 1, 0, 1, 2.5, 0), "writer"),
-        (Readings(0, 1, 0, 1, 0, 0.25), "delay"),
+        (Readings(0, 1, 0, 1, 0, 0.125), "delay"),
     ],
 )
 def test_each_part_has_its_full_mark(reading: Readings, part: str) -> None:
-    """Half of the limit, of the room, of 5 s of lag or of 0.5 s of delay is a stress of 50."""
+    """Half of the limit, of the room, of 5 s of lag or of 0.125 s of delay is a stress of 50."""
     stress = StressGauge().read(reading, 0.0)
     assert stress.level == getattr(stress, part) == 50.0
     assert sum(stress) == 100.0

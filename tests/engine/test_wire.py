@@ -214,3 +214,34 @@ def test_the_encoder_refuses_what_has_no_wire_form(
 def test_equal_input_gives_equal_bytes() -> None:
     """A member carries no time stamp, so that a repeated request is the same request."""
     assert _gz(b"same") == _gz(b"same")
+
+
+@given(frames=st.integers(1, 40), keep_every=st.integers(2, 10), first=st.integers(0, 9))
+def test_a_thinned_batch_is_a_batch_of_every_so_manieth_frame(
+    frames: int, keep_every: int, first: int
+) -> None:
+    """It decodes like a client's own, and holds exactly those frames and times."""
+    first %= frames
+    points = np.arange(frames * 33 * 4, dtype="<f4").reshape(frames, 33, 4)
+    whole = wire.decode(wire.encode(points, [7 * n for n in range(frames)], fps_hint=30))
+    kept = wire.thinned(whole, keep_every, first)
+    assert kept is not None
+    assert wire.decode(kept.member) == kept
+    assert kept.fps_hint == 30
+    assert kept.timestamps_ms == whole.timestamps_ms[first::keep_every]
+    np.testing.assert_array_equal(kept.landmarks, points[first::keep_every])
+
+
+def test_a_long_batch_is_compressed_when_it_is_thinned() -> None:
+    """Its frames do not fit into a member as they are; compressed they do."""
+    whole = wire.decode(wire.encode(np.zeros((1900, 33, 4)), range(1900)))
+    kept = wire.thinned(whole, 2, 0)
+    assert kept is not None
+    assert len(kept.payload) > wire.MAX_MEMBER_BYTES >= len(kept.member)
+
+
+def test_what_fits_into_no_member_is_not_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that a better compressor than ours squeezed into its member stays whole."""
+    whole = wire.decode(wire.encode(np.random.default_rng(1).random((20, 33, 4)), range(20)))
+    monkeypatch.setattr(wire, "MAX_MEMBER_BYTES", 1000)
+    assert wire.thinned(whole, 2, 0) is None

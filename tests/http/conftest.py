@@ -21,11 +21,13 @@ import trio
 from pydantic import SecretStr
 
 from penstock.engine import wire
+from penstock.engine.policy_book import Signed
 from penstock.http.session_tokens import mint_session_token
 from penstock.service import Service, open_service
 from penstock.settings import Settings
 
 SECRET = "a secret of the tests, and long enough"
+USER_SECRET = "u" * 40
 PATH = "/v1/pose/frames"
 _WATCHDOG_SECONDS = 60
 
@@ -142,11 +144,12 @@ class _Errors(logging.Handler):
         self.records.append(record)
 
 
-def _settings(data_dir: Path, **changes: Any) -> Settings:
+def _settings(data_dir: Path, /, **changes: Any) -> Settings:
     plain: dict[str, Any] = {
-        "port": 0,
         "data_dir": data_dir,
+        "port": 0,
         "session_secret": SecretStr(SECRET),
+        "user_jwt_secret": SecretStr(USER_SECRET),
         "rate_batches_per_second": 1000.0,
         "rate_burst": 1000,
         "spool_flush_seconds": 0.02,
@@ -181,6 +184,17 @@ def serve(tmp_path: Path) -> Callable[..., Any]:
         assert len(lines) == errors, lines
 
     return opened
+
+
+async def _turn(service: Service, **knobs: Any) -> None:
+    signed = Signed("a test", "to see what it does", service.policies.book.revision)
+    await service.policies.edit("global", knobs, (), signed)
+
+
+@pytest.fixture(scope="session")
+def turn() -> Callable[..., Any]:
+    """Give the turner of the global policy's knobs: (service, knobs by keyword)."""
+    return _turn
 
 
 @asynccontextmanager

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.http.express import Early, Express, HeadLimits, Hot, Step
+from penstock.http.express import Express, HeadLimits, Hot, Step
+from penstock.http.hot_routes import POSE, HotRoutes, Route
 from penstock.http.known_heads import KnownHeads
 
 LIMITS = HeadLimits(max_header_bytes=1024, max_header_count=12)
@@ -18,14 +19,17 @@ LENGTH = b"Content-Length: 3\r\n"
 WHOLE = LINE + HOST + LENGTH + b"Authorization: Bearer t\r\n\r\nabc"
 WITH_QUERY = LINE.replace(b" HTTP", b"?meta={} HTTP") + HOST + LENGTH + b"\r\nabc"
 
-Result = tuple[list[tuple[Any, ...]], Step | type[Early], bytes]
+END = Route("/v1/sessions/{id}/end", 10)
+LAST_WORD = b"POST /v1/sessions/s-1/end HTTP/1.1\r\n" + HOST + LENGTH + b"\r\n{ }"
+
+Result = tuple[list[tuple[Any, ...]], Step, bytes]
 
 
 def _read(pieces: Iterable[bytes]) -> Result:
     """Feed pieces as the connection does: requests found, how it ended, what was not answered."""
-    express = Express(LIMITS, KnownHeads(16))
+    express = Express(LIMITS, KnownHeads(16), HotRoutes([END]))
     found: list[tuple[Any, ...]] = []
-    step: Hot | Early | Step = Step.MORE
+    step: Hot | Step = Step.MORE
     fed = iter(pieces)
     for piece in fed:
         express.receive(piece)
@@ -33,9 +37,8 @@ def _read(pieces: Iterable[bytes]) -> Result:
             found.append((step.head, step.body, step.keep_alive))
         if step is not Step.MORE:
             break
-    end = Early if isinstance(step, Early) else step
-    assert isinstance(end, type | Step)
-    return found, end, express.surrender() + b"".join(fed)
+    assert isinstance(step, Step)
+    return found, step, express.surrender() + b"".join(fed)
 
 
 def _cut(data: bytes, cuts: Iterable[int]) -> list[bytes]:
@@ -60,10 +63,11 @@ def test_a_whole_request_is_hot_with_all_that_the_surface_reads() -> None:
 
 def test_a_request_may_be_split_at_every_byte() -> None:
     """Wherever a request is cut in two, the reader finds the same request."""
-    whole = _read([WHOLE])
-    for cut in range(1, len(WHOLE)):
-        assert _read([WHOLE[:cut], WHOLE[cut:]]) == whole
-    assert _read(WHOLE[i : i + 1] for i in range(len(WHOLE))) == whole
+    for raw in (WHOLE, LAST_WORD):
+        whole = _read([raw])
+        for cut in range(1, len(raw)):
+            assert _read([raw[:cut], raw[cut:]]) == whole
+        assert _read(raw[i : i + 1] for i in range(len(raw))) == whole
 
 
 def test_pipelined_requests_come_out_one_by_one() -> None:
@@ -89,12 +93,50 @@ def test_close_is_told() -> None:
     assert not keep_alive
 
 
-def test_a_body_over_the_limit_is_told_before_it_arrives() -> None:
-    """A body that announces more than any batch may have ends in Early, at the head."""
+def test_a_body_over_the_limit_is_surrendered_before_it_arrives() -> None:
+    """A body that announces more than any batch may have is not read here: its head is enough."""
     head = LINE + HOST + b"Content-Length: 65537\r\n\r\n"
-    assert _read([head]) == ([], Early, head)
-    assert _read([head.replace(b"65537", b"9" * 18)])[1] is Early
+    assert _read([head]) == ([], Step.COLD, head)
+    assert _read([head.replace(b"65537", b"9" * 18)])[1] is Step.COLD
     assert _read([head.replace(b"65537", b"65536")])[1] is Step.MORE
+
+
+def test_another_route_comes_out_with_its_name_and_parameter() -> None:
+    """Requests to different routes may follow one another, and each says where it goes."""
+    express = Express(LIMITS, KnownHeads(16), HotRoutes([END]))
+    express.receive(WHOLE + LAST_WORD + WHOLE)
+    steps = [express.next_step() for _ in range(4)]
+    hots = [step for step in steps if isinstance(step, Hot)]
+    assert [(hot.route, hot.parameter) for hot in hots] == [(POSE, ""), (END, "s-1"), (POSE, "")]
+    assert [hot.body for hot in hots] == [b"abc", b"{ }", b"abc"]
+    assert steps[-1] is Step.MORE
+
+
+def test_a_request_that_arrives_says_where_it_goes() -> None:
+    """Once its head is there, and until its body is, a request can be asked for its route."""
+    express = Express(LIMITS, KnownHeads(16), HotRoutes([END]))
+    for head, route, parameter in ((WHOLE[:-3], POSE, ""), (LAST_WORD[:-3], END, "s-1")):
+        express.receive(head[:-1])
+        assert express.next_step() is Step.MORE
+        assert express.arriving is None
+        express.receive(head[-1:])
+        assert express.next_step() is Step.MORE
+        arriving = express.arriving
+        assert arriving is not None
+        assert (arriving.route, arriving.parameter) == (route, parameter)
+        assert express.pending_pose is (route is POSE)
+        express.receive(b"{ }")
+        assert isinstance(express.next_step(), Hot)
+        assert express.arriving is None
+        assert not express.pending_pose
+
+
+def test_each_route_has_its_own_bound() -> None:
+    """A body over the bound of its route is surrendered at the head."""
+    within = LAST_WORD.replace(b": 3", b": 10")
+    assert _read([within]) == ([], Step.MORE, within)
+    over = LAST_WORD.replace(b": 3", b": 11")
+    assert _read([over]) == ([], Step.COLD, over)
 
 
 UNUSUAL = {
@@ -186,7 +228,7 @@ def test_the_head_is_bounded_in_fields() -> None:
 
 
 MUTATED = st.tuples(
-    st.sampled_from([WHOLE, WITH_QUERY, WHOLE + WITH_QUERY, *UNUSUAL.values()]),
+    st.sampled_from([WHOLE, WITH_QUERY, LAST_WORD, WHOLE + LAST_WORD, *UNUSUAL.values()]),
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 5), st.binary(max_size=4)), max_size=4),
 ).map(lambda drawn: _mutate(*drawn))
 

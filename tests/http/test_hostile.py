@@ -16,7 +16,8 @@ import trio
 
 from penstock.engine import wire
 from penstock.http.exchange import Answer
-from penstock.http.express import Early, Express, HeadLimits, Hot, Step
+from penstock.http.express import Express, HeadLimits, Hot, Step
+from penstock.http.hot_routes import HotRoutes
 from penstock.http.known_heads import KnownHeads
 from penstock.http.problems import BY_CODE, Problem
 
@@ -85,7 +86,7 @@ class Attacker:
 
 async def _attack(pose: Any, pieces: list[bytes]) -> str:
     """Give one request to a new connection's reader; tell the answer's code, or how it ended."""
-    express = Express(LIMITS, KnownHeads(16))
+    express = Express(LIMITS, KnownHeads(16), HotRoutes())
     ended = "more"
     fed = b""
     for piece in pieces:
@@ -95,10 +96,6 @@ async def _attack(pose: Any, pieces: list[bytes]) -> str:
             answer = await pose.answer(step.head, step.body)
             assert isinstance(answer, Answer)
             ended = answer.code
-        if isinstance(step, Early):
-            answer = pose.check_head(step.head)
-            assert isinstance(answer, Answer)
-            return answer.code
         if step is Step.COLD:
             assert fed.endswith(express.surrender())
             return "cold"

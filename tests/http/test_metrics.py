@@ -9,6 +9,7 @@ import trio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from penstock.engine.policy_book import Signed
 from penstock.http.problems import Problem
 
 Make = Callable[..., bytes]
@@ -162,3 +163,45 @@ async def test_each_lane_is_timed(serve: Any, dial: Any, make_request: Make) -> 
         assert counts["express", "penstock_request_seconds_count"] == 1
         assert counts["express", "penstock_request_seconds_bucket"] == 1
         assert counts["quart", "penstock_request_seconds_count"] == 0
+
+
+async def test_the_policy_is_seen(serve: Any, dial: Any, make_request: Make, turn: Any) -> None:
+    """Stress, editions, decisions and candidates are there; nobody's id is a label."""
+    async with serve() as service, dial(service) as client:
+        await turn(service, thin_at=0, thin_until=0, loss_percent=60)
+        signed = Signed("a test", "to count", service.policies.book.revision)
+        await service.policies.propose("calmer", {"thin_at": 70, "refuse_at": 80}, signed)
+        org = f"org:{UUID(int=7)}"
+        signed = Signed("a test", "to count", service.policies.book.revision)
+        await service.policies.edit(org, {"keep_every": 3}, (), signed)
+        await client.send(make_request())
+        assert (await client.reply()).status == 202
+        families = await _scrape(client)
+        assert 0 <= _value(families, "penstock_stress") <= 100
+        parts = {sample.labels["part"] for sample in families["penstock_stress_part"].samples}
+        assert parts == {"memory", "backlog", "writer", "delay"}
+        assert _value(families, "penstock_policy_editions", scope="global") == 1
+        assert _value(families, "penstock_policy_editions", scope="org") == 1
+        assert _value(families, "penstock_policy_decisions") == 1
+        assert _value(families, "penstock_policy_shadow_decisions", candidate="calmer") == 1
+        assert _value(families, "penstock_policy_seconds_since_change") < 60
+        assert _value(families, "penstock_sessions_over_budget") == 0
+        assert _value(families, "penstock_policy_rung", scope="global") in {0, 1}
+
+
+async def test_results_are_seen(serve: Any, dial: Any, make_request: Make) -> None:
+    """A committed end counts in its lane, and the ledger says that it can be written."""
+    async with serve() as service, dial(service) as client:
+        await client.send(make_request())
+        await client.reply()
+        said = b'{"ended_at":"2026-05-07T10:30:00Z","client_status":"completed"}'
+        target = f"/v1/sessions/{UUID(int=1)}/end"
+        changes = {"Content-Type": "application/json"}
+        await client.send(make_request(said, target=target, changes=changes))
+        assert (await client.reply()).status == 200
+        families = await _scrape(client)
+        entries = "penstock_ledger_entries"
+        assert _value(families, entries, lane="final", result="committed") == 1
+        assert _value(families, entries, lane="durable", result="committed") == 0
+        assert _value(families, "penstock_ledger_writable") == 1
+        assert _value(families, "penstock_ledger_last_success_timestamp_seconds") > 1e9

@@ -104,9 +104,10 @@ async def test_org_rate(serve: Any, ask: Asked, tmp_path: Path, *, express_lane:
 
 
 @PATHS
-async def test_full_inbox(serve: Any, ask: Asked, *, express_lane: bool) -> None:
+async def test_full_inbox(serve: Any, ask: Asked, turn: Any, *, express_lane: bool) -> None:
     """A batch beyond the inbox's bound gets 429; what the inbox holds still reaches the disk."""
-    async with serve(express_lane=express_lane, inbox_batches=1, **SLOW_SPOOL) as service:
+    async with serve(express_lane=express_lane, **SLOW_SPOOL) as service:
+        await turn(service, inbox_soft_batches=1, inbox_batches=1, loss_percent=0)
         reply = await ask(service, {}, {})
         assert (reply.status, reply.code) == (429, "inbox_full")
         assert reply.json["setting"] == "inbox_batches"
@@ -120,7 +121,7 @@ async def test_full_frame_memory(
 ) -> None:
     """When waiting frames have used up the process's memory for them, the answer is 429."""
     large = make_batch(1900)
-    options = {"frame_memory_bytes": 4 << 20, "inbox_bytes": 8 << 20, **SLOW_SPOOL}
+    options = {"frame_memory_bytes": 4 << 20, **SLOW_SPOOL}
     async with serve(express_lane=express_lane, **options) as service:
         reply = await ask(service, *({"body": large, "session": n} for n in range(1, 6)))
         assert (reply.status, reply.code) == (429, "frame_memory_full")

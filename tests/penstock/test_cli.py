@@ -32,6 +32,13 @@ COMMANDS = [
     ["bench", "compare"],
     ["bench", "show"],
     ["bench", "grants"],
+    ["bench", "pressure"],
+    ["bench", "neighbour"],
+    ["bench", "policy-cost"],
+    *(
+        ["policy", name]
+        for name in ("show", "set", "revert", "history", "explain", "propose", "withdraw")
+    ),
     ["schema"],
 ]
 

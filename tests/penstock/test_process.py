@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.service import _lag_finding
+from penstock import findings
 
 HANGS = """
 import threading
@@ -80,7 +80,7 @@ def test_serve_refuses_tls_files_that_are_no_pem(tmp_path: Path) -> None:
 def test_a_spool_that_has_stalled_is_named(lag: float, flush: float, *, stalled: bool) -> None:
     """Readiness names frames that wait far longer than a flush takes, and says how long."""
     writer: Any = SimpleNamespace(statistics=lambda: SimpleNamespace(oldest_age_seconds=lag))
-    finding = _lag_finding(writer, flush)
+    finding = findings.lag(writer, flush)
     assert (finding is not None) is stalled
     if finding is not None:
         assert finding.code == "spool_stalled"

@@ -1,28 +1,24 @@
 """`penstock token …`: mint the tokens that clients and operators present."""
 
-import re
 import time
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
+from penstock.commands.durations import read_seconds
 from penstock.commands.options import Config, DataDir, Dev, settings_in_force
 from penstock.dev import DEV_SECRETS_FILE, ensure_dev_secrets
 from penstock.errors import StartupError
-from penstock.jwts import Role, mint_service_jwt, mint_user_jwt
+from penstock.http.roles import Role
+from penstock.jwts import mint_service_jwt, mint_user_jwt
 from penstock.settings import secret_bytes
 
 app = typer.Typer(
     help="Mint tokens with the configured secrets. Each command prints the bare token."
 )
-
-_TTL = re.compile(r"([0-9]{1,9})([smhd]?)")
-_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST_TTL_SECONDS = int(timedelta(days=366).total_seconds())
 
 Ttl = Annotated[
     str,
@@ -47,7 +43,7 @@ def session(
     """Mint the token with which a client sends one session's batches."""
     from penstock.http.session_tokens import mint_session_token  # noqa: PLC0415  pulls in the front
 
-    lifetime = _seconds(ttl)
+    lifetime = read_seconds("--ttl", ttl)
     ids = {
         "session_id": _uuid("--session-id", session_id),
         "principal_id": _uuid("--principal-id", principal_id),
@@ -73,7 +69,7 @@ def user(
     config: Config = None,
 ) -> None:
     """Mint a JWT that speaks for one person in one organisation."""
-    lifetime = _seconds(ttl)
+    lifetime = read_seconds("--ttl", ttl)
     principal, org = _uuid("--principal-id", principal_id), _uuid("--org-id", org_id)
     secret, issuer, audience = _secret("user_jwt_secret", dev=dev, data_dir=data_dir, config=config)
     now = int(time.time())
@@ -97,7 +93,7 @@ def service(
     *, ttl: Ttl = "2h", dev: Dev = False, data_dir: DataDir = None, config: Config = None
 ) -> None:
     """Mint a JWT for calls from another service to this one."""
-    lifetime = _seconds(ttl)
+    lifetime = read_seconds("--ttl", ttl)
     secret, issuer, audience = _secret(
         "service_jwt_secret", dev=dev, data_dir=data_dir, config=config
     )
@@ -136,14 +132,3 @@ def _uuid(option: str, text: str) -> str:
         return str(UUID(text))
     except ValueError:
         raise StartupError(f"{option}: {text!r}; it must be a UUID") from None
-
-
-def _seconds(text: str) -> int:
-    found = _TTL.fullmatch(text.strip().lower())
-    seconds = int(found[1]) * _UNIT_SECONDS[found[2]] if found else 0
-    if not 0 < seconds <= _LONGEST_TTL_SECONDS:
-        raise StartupError(
-            f"--ttl: {text!r}; it must be more than 0 and at most 366d, in seconds or such as "
-            "90s, 15m, 2h"
-        )
-    return seconds

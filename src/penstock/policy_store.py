@@ -1,0 +1,61 @@
+"""Where the policy book is kept: each change, its audit and the book it makes, in one entry."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.engine.ledger_port import (
+    AuditEntry,
+    Ledger,
+    LedgerUnavailableError,
+    PolicyEntry,
+    Together,
+)
+from penstock.engine.policy_book import HISTORY_KEPT, PolicyBook
+from penstock.engine.policy_desk import StoreUnavailableError
+from penstock.engine.policy_editions import PolicyChange, StoredBookError
+from penstock.engine.receipts import Lane, Refused
+from penstock.engine.writer import Writer
+from penstock.errors import StartupError
+
+_RETRY_SECONDS = 5.0
+
+
+class LedgerPolicyStore:
+    """The port `PolicyStore` over the writer's durable lane."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def save(self, change: PolicyChange, book: Mapping[str, Any]) -> None:
+        """Keep a change, its audit and the book that it makes; durable on return."""
+        plain = change.plain()
+        audit = AuditEntry(
+            int(change.made_unix * 1000),
+            change.author,
+            f"policy.{change.action.value}",
+            change.scope if change.candidate is None else f"candidate:{change.candidate}",
+            plain,
+        )
+        entry = Together((PolicyEntry(change.revision, plain, dict(book)), audit))
+        answer = await self._writer.enter_nowait(entry, Lane.DURABLE).wait()
+        if isinstance(answer, Refused):
+            retry_after = answer.retry_after or _RETRY_SECONDS
+            raise StoreUnavailableError(answer.reason, answer.detail, retry_after=retry_after)
+
+
+async def load_policy_book(ledger: Ledger) -> PolicyBook:
+    """Open the book that the ledger holds, or a new one. A start without its policies is none."""
+    try:
+        stored = await ledger.policy_book()
+        changes = await ledger.policy_changes(HISTORY_KEPT)
+        if stored is None:
+            return PolicyBook()
+        history = [PolicyChange.from_plain(row.change) for row in reversed(changes)]
+        return PolicyBook.from_plain(stored.book, history)
+    except LedgerUnavailableError as error:
+        raise StartupError(f"the ledger's policies cannot be read: {error.detail}") from None
+    except (StoredBookError, TypeError, ValueError) as error:
+        raise StartupError(
+            f"the ledger holds a policy book that this version cannot read: {error}; start the "
+            "version that wrote it, or one that is newer"
+        ) from None
