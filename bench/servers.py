@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,11 +87,20 @@ class RunningServer:
             raise ServerFailedError(f"{self.name} ended with {code}: {_last_words(self.log)}")
 
 
-def penstock_spec(scratch: Path, sessions: int, **settings: object) -> ServerSpec:
-    """Penstock as in production: secrets given, consents read from a file, nothing switched off."""
+def penstock_spec(
+    scratch: Path,
+    sessions: int,
+    grant: Callable[[Path, int], None] = write_grants,
+    /,
+    **settings: object,
+) -> ServerSpec:
+    """Penstock as in production: secrets given, consents read from a file, nothing switched off.
+
+    `grant` writes that file, for so many sessions.
+    """
     scratch.mkdir()
     grants = scratch / "grants.json"
-    write_grants(grants, sessions)
+    grant(grants, sessions)
     # A load balancer that must be given notice is the only thing that is missing here.
     told = {"shutdown_notice_seconds": 0} | settings
     plain = {

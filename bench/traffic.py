@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,13 +104,18 @@ def principal_id(number: int) -> str:
     return str(uuid.UUID(int=(3 << 96) + number % _MOST_PRINCIPALS))
 
 
-def org_id(_number: int = 0) -> str:
-    """Give the id of a session's organisation: all sessions are of the same one."""
-    return str(uuid.UUID(int=1 << 96))
+def org_id(org: int = 0) -> str:
+    """Give the id of an organisation; all sessions are of the first one unless told otherwise."""
+    return str(uuid.UUID(int=(1 << 96) + org))
 
 
 def mint_token(
-    secret: bytes, number: int, now_unix: int, *, ttl_seconds: int = _TOKEN_SECONDS
+    secret: bytes,
+    number: int,
+    now_unix: int,
+    *,
+    ttl_seconds: int = _TOKEN_SECONDS,
+    org: int = 0,
 ) -> str:
     """Make the token of one session, as Core would: the harness knows Penstock by HTTP only.
 
@@ -118,7 +124,7 @@ def mint_token(
     expires_unix = now_unix + ttl_seconds
     claims = {
         "principal_id": principal_id(number),
-        "org_id": org_id(number),
+        "org_id": org_id(org),
         "exercise_session_id": session_id(number),
         "iat": now_unix if ttl_seconds > 0 else expires_unix - _TOKEN_SECONDS,
         "exp": expires_unix,
@@ -127,18 +133,31 @@ def mint_token(
     return (signed + b"." + _base64url(hmac.digest(secret, signed, "sha256"))).decode()
 
 
-def write_grants(path: Path, sessions: int) -> None:
-    """Write consents for every principal of that many sessions."""
+def write_grants(
+    path: Path,
+    sessions: int,
+    *,
+    org_of: Callable[[int], int] = lambda _: 0,
+    quotas: Mapping[int, float] | None = None,
+) -> None:
+    """Write consents for every principal of that many sessions, and organisations' quotas.
+
+    `quotas` are in batches a second.
+    """
     consents = [
         {
             "principal_id": principal_id(number),
-            "org_id": org_id(number),
+            "org_id": org_id(org_of(number)),
             # What pose frames need, and what media events need.
             "purposes": ["biometric", "analytics"],
         }
         for number in range(min(sessions, _MOST_PRINCIPALS))
     ]
-    path.write_text(json.dumps({"consents": consents, "quotas": []}))
+    limits = [
+        {"org_id": org_id(org), "batches_per_second": quota}
+        for org, quota in (quotas or {}).items()
+    ]
+    path.write_text(json.dumps({"consents": consents, "quotas": limits}))
 
 
 def _base64url(data: bytes) -> bytes:

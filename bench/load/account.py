@@ -1,12 +1,13 @@
 """What became of every request of one worker: the seconds as they pass, and the whole. Pure.
 
-Every frame that was sent is in exactly one of accepted, refused and unanswered. Every request that
-came due has exactly one outcome:
+Every frame that was sent is in exactly one of accepted, thinned, refused and unanswered. Every
+request that came due has exactly one outcome:
 
     an answer      its status, and a problem document's code behind it: `202`, `429 inbox_full`
     closed         the connection ended first          unreadable   what came was no answer
     unanswered     the run ended first                 unsent       it never got a connection
     held           a slow client was not cut off       unfinished   a slow client when the run ended
+    withheld       it came due while its patient had been told to wait
 
 A `Tick` counts honest patients' requests only, of all kinds, but the latencies are those of poses
 that were accepted: refusals are quick, and would make a server that refuses much look fast.
@@ -19,6 +20,7 @@ from penstock.bench.answers import UnreadableAnswerError
 from penstock.bench.latencies import Latencies
 from penstock.bench.load.hostile import is_right
 from penstock.bench.load.ledger import SessionLedger
+from penstock.bench.load.losses import LossTable
 from penstock.bench.load.plan import Kind
 from penstock.bench.load.replies import Reply, read_accepted
 
@@ -26,6 +28,8 @@ _MOST_EXAMPLES = 20
 _TAKEN = "202"
 # Under this name, beside the kinds of request, are the latencies of poses that were refused.
 POSE_REFUSED = "pose refused"
+# Those of accepted poses, once more, of all organisations but the first.
+POSE_OF_OTHERS = "pose of the others"
 # Of what a server says: as much as an identifier is long.
 _MOST_NAMED = 64
 # What the server says itself that it did not take; after any other 5xx nobody knows.
@@ -60,12 +64,18 @@ class WorkerAccount:
     `latencies` are histograms as `Latencies` encodes them, by kind, refused poses apart.
     Frames are those of honest patients' poses; `frames_refused` is by code, or by status where
     there is none. `hostile_frames` says, by outcome, how many frames malformed batches claimed.
+    `frames_told` are withheld frames that the server was told of in a request that it took, and
+    `frames_told_perhaps` in one that it refused or left without an answer.
     """
 
     latencies: dict[str, bytes] = field(default_factory=dict)
     outcomes: dict[Kind, dict[str, int]] = field(default_factory=dict)
     frames_sent: int = 0
     frames_accepted: int = 0
+    frames_thinned: int = 0
+    frames_withheld: int = 0
+    frames_told: int = 0
+    frames_told_perhaps: int = 0
     frames_refused: dict[str, int] = field(default_factory=dict)
     frames_unanswered: int = 0
     batches_unanswered: int = 0
@@ -73,6 +83,8 @@ class WorkerAccount:
     mismatches: int = 0
     mismatch_examples: list[str] = field(default_factory=list)
     wrong_hostile: dict[str, int] = field(default_factory=dict)
+    retry_after: dict[str, int] = field(default_factory=dict)
+    losses: LossTable = field(default_factory=LossTable)
     sessions_started: int = 0
     connects_refused: int = 0
 
@@ -94,10 +106,11 @@ class Account:
         self._poses.record_all(done.latencies_us)
         return done
 
-    def finish(self, connects_refused: int) -> WorkerAccount:
+    def finish(self, connects_refused: int, losses: LossTable) -> WorkerAccount:
         """Give the whole, after the last tick."""
         whole = self._whole
         whole.connects_refused = connects_refused
+        whole.losses = losses
         if self._poses:
             self._latencies[Kind.POSE.value] = self._poses
         whole.latencies = {name: found.encode() for name, found in self._latencies.items()}
@@ -124,6 +137,18 @@ class Account:
         ledger.count_sent(frames)
         self._whole.frames_sent += frames
 
+    def withheld(self, frames: int) -> None:
+        """Count a batch that is not sent, since its patient has been told to wait."""
+        self.backlog -= 1
+        self._whole.frames_withheld += frames
+
+    def told(self, frames: int, *, taken: bool) -> None:
+        """Count withheld frames that a request named."""
+        if taken:
+            self._whole.frames_told += frames
+        else:
+            self._whole.frames_told_perhaps += frames
+
     def pose_answered(
         self, ledger: SessionLedger, session_id: str, frames: int, reply: Reply
     ) -> str:
@@ -135,6 +160,9 @@ class Account:
             code = reply.code or str(reply.status)
             ledger.count_refused(frames, certain=reply.status < 500 or reply.status == _CERTAIN)
             whole.frames_refused[code] = whole.frames_refused.get(code, 0) + frames
+            if reply.retry_after is not None:
+                wait = str(reply.retry_after)
+                whole.retry_after[wait] = whole.retry_after.get(wait, 0) + 1
             return reply.outcome
         try:
             named, accepted, position = read_accepted(reply.body)
@@ -144,9 +172,7 @@ class Account:
         wrong = ledger.count_accepted(frames, accepted, position)
         believed = ledger.accepted - before
         whole.frames_accepted += believed
-        if believed < frames:
-            partly = whole.frames_refused.get("accepted_partly", 0)
-            whole.frames_refused["accepted_partly"] = partly + frames - believed
+        whole.frames_thinned += frames - believed
         if wrong is None and named != session_id:
             wrong = f"an answer for session {named[:_MOST_NAMED]!r}"
         if wrong is not None:
@@ -160,7 +186,9 @@ class Account:
         self._whole.batches_unanswered += 1
         return how
 
-    def concluded(self, kind: Kind, outcome: str, latency_us: int | None) -> None:
+    def concluded(
+        self, kind: Kind, outcome: str, latency_us: int | None, *, others: bool = False
+    ) -> None:
         """Count an honest request's outcome, with its latency when it was answered."""
         tick = self.tick
         tick.outcomes[outcome] = tick.outcomes.get(outcome, 0) + 1
@@ -172,6 +200,8 @@ class Account:
             self._record(kind.value, latency_us)
         elif outcome == _TAKEN:
             tick.latencies_us.append(latency_us)
+            if others:
+                self._record(POSE_OF_OTHERS, latency_us)
         else:
             self._record(POSE_REFUSED, latency_us)
 

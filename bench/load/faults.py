@@ -45,7 +45,12 @@ def _of_answers(run: LoadRun) -> Iterator[str]:
     if not any(outcome[:3].isdecimal() for outcome in outcomes):
         yield "no batch was answered"
         return
-    silent = sum(n for outcome, n in outcomes.items() if not outcome[:3].isdecimal())
+    # What was withheld was not to be answered.
+    silent = sum(
+        n
+        for outcome, n in outcomes.items()
+        if not outcome[:3].isdecimal() and outcome != "withheld"
+    )
     if silent > _MOST_UNANSWERED_SHARE * asked:
         yield (
             f"{silent:,} of {asked:,} batches were never answered, and the latencies know nothing "

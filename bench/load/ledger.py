@@ -7,6 +7,7 @@ has had its own answer or has lost it for good. A server that keeps what it acce
 
     position = base + 528 * (accepted + landed),   landed <= uncertain
 
+Of a batch that it thins, a server accepts some frames, and says how many; the others are *thinned*.
 `uncertain` are the frames of batches without an answer that can be trusted: the server may have
 taken them, even later. `landed` is what the positions have shown of them so far; it never falls.
 `base` is 0 for a fresh session, and learnt from the first answer for one that goes on.
@@ -19,12 +20,13 @@ from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME
 
 
 class SessionLedger:
-    """Counts one session's frames; sent = accepted + refused + unanswered + those under way."""
+    """Counts frames; sent = accepted + thinned + refused + unanswered + those under way."""
 
-    __slots__ = ("_base", "_landed", "_uncertain", "accepted", "refused", "sent", "unanswered")
+    __slots__ = ("_base", "_landed", "_uncertain", "accepted", "refused", "sent", "thinned",
+                 "unanswered")  # fmt: skip
 
     def __init__(self, *, fresh: bool) -> None:
-        self.sent = self.accepted = self.refused = self.unanswered = 0
+        self.sent = self.accepted = self.thinned = self.refused = self.unanswered = 0
         self._uncertain = self._landed = 0
         self._base: int | None = 0 if fresh else None
 
@@ -46,13 +48,13 @@ class SessionLedger:
     def count_accepted(self, sent: int, accepted: int, position_bytes: int) -> str | None:
         """Count a 202, and say in words what its position contradicts; None when it agrees.
 
-        Frames of the batch that the answer does not claim count as refused, but a batch is taken
-        whole or not at all: that is a contradiction, too.
+        Frames of the batch that the answer does not claim count as thinned. To accept none, or more
+        than there were, is a contradiction, too.
         """
         believed = min(max(accepted, 0), sent)
         self.accepted += believed
-        self.refused += sent - believed
-        if accepted != sent:
+        self.thinned += sent - believed
+        if not 0 < accepted <= sent:
             self._move_to(position_bytes)
             return f"{accepted} frames accepted of a batch of {sent}"
         if self._base is None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
 
 from penstock.bench.errors import BenchError
 from penstock.bench.report.models import LoadPlan
@@ -28,6 +29,8 @@ HOSTILE = (
 # What a hostile client may have open at once: one connection for its quick requests, and one for
 # each slow one, of which it begins one in four seconds and gives each twenty.
 HOSTILE_CONNECTIONS = 6
+# For so long an ended session's connection may stay, until the whole run is over.
+_END_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ def check_plan(plan: LoadPlan) -> None:
         )
     if not (0 <= plan.reconnect_share <= 1 and plan.hostile_share >= 0):
         raise BenchError("the share of reconnecting sessions is between 0 and 1, of hostile >= 0")
+    if plan.ends_per_second < 0 or (plan.ends_per_second and plan.reconnect_share):
+        # A session that ends while it is offline would tell its end before its last batches.
+        raise BenchError("ends a second are 0 or more, and none with sessions that reconnect")
+    if plan.orgs < 1 or not 0 <= plan.noisy_sessions < plan.sessions:
+        raise BenchError("there is an organisation at least, and not all sessions are too many")
 
 
 def authority(address: tuple[str, int]) -> str:
@@ -79,9 +87,30 @@ def hostile_clients(plan: LoadPlan) -> int:
     return round(plan.hostile_share * plan.sessions)
 
 
+def org_of(plan: LoadPlan, session: int) -> int:
+    """Give a session's organisation: each in turn, and the first one's beyond its part last."""
+    return 0 if is_noisy(plan, session) else session % plan.orgs
+
+
+def is_noisy(plan: LoadPlan, session: int) -> bool:
+    """Say whether a session is one of those that the first organisation has too many."""
+    return session >= plan.sessions - plan.noisy_sessions
+
+
+def numbers_used(plan: LoadPlan) -> int:
+    """Give how many sessions there will have been, those that take ended ones' place included."""
+    lives = 1 + ceil(plan.ends_per_second * plan.seconds / plan.sessions)
+    return lives * plan.sessions
+
+
 def most_connections(plan: LoadPlan) -> int:
     """Give how many connections may be open at once, over all workers."""
     pool = plan.sessions if plan.connections is None else plan.connections
+    if plan.connections is None:
+        # A new session connects while the one before it still waits for the answer to its end.
+        pool += ceil(plan.ends_per_second * _END_SECONDS)
+    elif plan.noisy_sessions:
+        pool *= 2
     return pool + HOSTILE_CONNECTIONS * hostile_clients(plan)
 
 

@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from penstock.bench.report import units
 from penstock.bench.report.models import LoadPlan, Second
 
 Watch = Callable[[Second], None]
@@ -107,7 +108,7 @@ def _refused(second: Second) -> dict[str, int]:
     return {
         outcome: count
         for outcome, count in second.outcomes.items()
-        if count and not outcome.startswith("202")
+        if count and not units.accepted(outcome)
     }
 
 

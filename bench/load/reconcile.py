@@ -4,14 +4,18 @@ Theory of operation
 -------------------
 Both sides count the same frames, independently. The client's side is closed first::
 
-    sent = accepted + refused{code} + unanswered
+    sent = accepted + thinned + refused{code} + unanswered
 
 Then the service's counters, as far as they grew during the run, must say the same::
 
-    seen                                 = accepted + refused, as far as refusals count frames
-    aggregated + shed + lost             = accepted         (nothing is pending any more)
+    seen                      = accepted + thinned + refused, as far as refusals count frames
+    aggregated + shed + lost  = accepted         (nothing is pending any more; thinned ones apart)
+    shed{policy_thinned}      = thinned
     refused{reason}                      = refused by the answers that stand for that reason
     seen = aggregated + refused + shed + lost + pending     (since the service's start)
+
+Beside the law, the frames that clients withheld, and told of in a later request, must have been
+counted as unsent. Those told of in a request that was refused, or had no answer, may have been.
 
 Frames that got no answer may have been taken, refused, or never read. Each line allows for as many
 as went unanswered, to one side only; without any, the lines are equalities.
@@ -30,6 +34,10 @@ from penstock.bench.report.models import Check
 _SEEN = "penstock_frames_seen_total"
 _PENDING = "penstock_frames_pending"
 _FRAMES = "penstock_frames_total"
+_UNSENT = "unsent"
+_TOLD_REASON = 'reason="unsent_refused"'
+_THINNED = ("shed", "policy_thinned")
+_NOT_COUNTED = "not checked: the server does not count what clients tell"
 _NOT_CHECKED = "not checked: the server gives no /metrics of Penstock"
 
 # Refusals for the session's or the service's reasons: the reason's label is the answer's code.
@@ -40,6 +48,8 @@ _OWN_REASON = frozenset(
         "rate_session_exceeded",
         "rate_org_exceeded",
         "inbox_full",
+        "policy_refused",
+        "session_finalized",
         "frame_memory_full",
         "sessions_full",
         "recovery_failed",
@@ -78,6 +88,9 @@ class ClientSide:
     mismatches: int = 0
     mismatch_examples: tuple[str, ...] = ()
     wrong_hostile: Mapping[str, int] = field(default_factory=dict[str, int])
+    frames_thinned: int = 0
+    frames_told: int = 0
+    frames_told_perhaps: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -85,12 +98,13 @@ class _Expected:
     """What the service must say: at least this, and up to `unknown` more."""
 
     accepted: int
+    thinned: int
     by_reason: Mapping[str, int]
     unknown: int
 
     @property
     def seen(self) -> int:
-        return self.accepted + sum(self.by_reason.values())
+        return self.accepted + self.thinned + sum(self.by_reason.values())
 
 
 def reconcile(
@@ -116,9 +130,9 @@ def reason_of(outcome: str) -> str | None:
 def _client_lines(client: ClientSide) -> Iterator[Check]:
     refused = sum(client.frames_refused.values())
     yield _equal(
-        "frames sent = accepted + refused + unanswered (client)",
+        "frames sent = accepted + thinned + refused + unanswered (client)",
         client.frames_sent,
-        client.frames_accepted + refused + client.frames_unanswered,
+        client.frames_accepted + client.frames_thinned + refused + client.frames_unanswered,
     )
     examples = f" ({'; '.join(client.mismatch_examples)})" if client.mismatch_examples else ""
     yield Check(
@@ -154,12 +168,15 @@ def _server_lines(
         yield _not_checked("frames pending (server)", "0")
         yield _not_checked(law, "equal")
         return
-    grown = _grown(before, after)
+    grown = frames_grown(before, after)
     yield _within(seen, expected.seen, unknown, round(after[_SEEN] - before[_SEEN]))
     taken = sum(
         count for (outcome, _), count in grown.items() if outcome in {"aggregated", "shed", "lost"}
     )
-    yield _within(settled, expected.accepted, unknown, taken)
+    thinned = grown.get(_THINNED, 0)
+    yield _within(settled, expected.accepted, unknown, taken - thinned)
+    if thinned or expected.thinned:
+        yield _within("frames thinned (server)", expected.thinned, unknown, thinned)
     refused = {reason: n for (outcome, reason), n in grown.items() if outcome == "refused" and n}
     for reason in sorted(expected.by_reason.keys() | refused.keys()):
         yield _within(
@@ -169,8 +186,27 @@ def _server_lines(
             refused.get(reason, 0),
         )
     yield _equal("frames pending (server)", 0, round(after[_PENDING]))
-    ended = sum(round(value) for name, value in after.items() if name.startswith(_FRAMES + "{"))
+    ended = sum(
+        round(value)
+        for name, value in after.items()
+        if name.startswith(_FRAMES + "{") and _label(name, "outcome") != _UNSENT
+    )
     yield _equal(law, round(after[_SEEN]), ended + round(after[_PENDING]))
+    yield from _unsent_line(client, before, after)
+
+
+def _unsent_line(
+    client: ClientSide, before: Mapping[str, float], after: Mapping[str, float]
+) -> Iterator[Check]:
+    told, perhaps = client.frames_told, client.frames_told_perhaps
+    name = "frames never sent, as clients told (server)"
+    counted = [one for one in after if one.startswith("penstock_frames") and _TOLD_REASON in one]
+    if counted:
+        seen = sum(round(after[one] - before.get(one, 0.0)) for one in counted)
+        if told or perhaps or seen:
+            yield _within(name, told, perhaps, seen)
+    elif told or perhaps:
+        yield Check(name=name, expected=_told(told, perhaps), seen=_NOT_COUNTED, holds=True)
 
 
 def _expected(client: ClientSide) -> _Expected:
@@ -184,10 +220,12 @@ def _expected(client: ClientSide) -> _Expected:
             unknown += frames
     # What no service should do is told as a wrong answer; its frames count all the same.
     accepted += client.hostile_frames.get("202", 0)
-    return _Expected(accepted, by_reason, unknown)
+    return _Expected(accepted, client.frames_thinned, by_reason, unknown)
 
 
-def _grown(before: Mapping[str, float], after: Mapping[str, float]) -> dict[tuple[str, str], int]:
+def frames_grown(
+    before: Mapping[str, float], after: Mapping[str, float]
+) -> dict[tuple[str, str], int]:
     """Give how many frames ended during the run, by outcome and reason."""
     grown = {}
     for name, value in after.items():

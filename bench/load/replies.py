@@ -10,16 +10,21 @@ from penstock.bench.answers import UnreadableAnswerError, read_answer
 
 # What is counted, and shown on a terminal, by its name: nothing else that a server may say.
 _CODE = re.compile("[A-Za-z0-9_.-]{1,64}")
+_RETRY_AFTER = re.compile(rb"\r\n[Rr]etry-[Aa]fter: *(\d{1,6})\r\n")
 
 
 @dataclass(slots=True, frozen=True)
 class Reply:
-    """One complete answer. `code` is a problem document's, else empty; `body` is of a 2xx."""
+    """One complete answer. `code` is a problem document's, else empty; `body` is of a 2xx.
+
+    `retry_after` is a refusal's, in seconds.
+    """
 
     status: int
     closes: bool
     code: str
     body: dict[str, Any]
+    retry_after: int | None = None
 
     @property
     def outcome(self) -> str:
@@ -36,7 +41,7 @@ def read_reply(data: bytes) -> Reply | None:
     answer = read_answer(data)
     if answer is None:
         return None
-    _, _, text = data.partition(b"\r\n\r\n")
+    head, _, text = data.partition(b"\r\n\r\n")
     try:
         body = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -48,7 +53,8 @@ def read_reply(data: bytes) -> Reply | None:
     code = body.get("code") if isinstance(body, dict) else None
     if not isinstance(code, str) or _CODE.fullmatch(code) is None:
         code = ""
-    return Reply(answer.status, answer.closes, code, {})
+    told = _RETRY_AFTER.search(head + b"\r\n")
+    return Reply(answer.status, answer.closes, code, {}, int(told[1]) if told else None)
 
 
 def read_accepted(body: dict[str, Any]) -> tuple[str, int, int]:

@@ -2,11 +2,13 @@
 
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from penstock.bench.load import hostile, media
 from penstock.bench.load.connections import Pool
 from penstock.bench.load.ledger import SessionLedger
+from penstock.bench.load.losses import SessionLoss
 from penstock.bench.load.plan import HOSTILE, Kind, authority
 from penstock.bench.load.schedule import Due
 from penstock.bench.traffic import PATH, mint_token, session_id
@@ -27,10 +29,20 @@ class Members(Protocol):
 class Patient:
     """An honest client: one session, whose batches and end go out one after the other."""
 
-    __slots__ = ("bearer", "begun", "busy", "ledger", "number", "pool", "queue", "session_id")
+    __slots__ = ("bearer", "begun", "busy", "ledger", "loss", "number", "pool", "queue", "retired",
+                 "session_id", "telling", "until", "withheld")  # fmt: skip
 
-    def __init__(self, number: int, bearer: bytes, pool: Pool["Request"], *, fresh: bool) -> None:
+    def __init__(
+        self, number: int, bearer: bytes, pool: Pool["Request"], *, fresh: bool, org: int = 0
+    ) -> None:
         self.number = number
+        self.loss = SessionLoss(org)
+        # Its end is due: another session has its place.
+        self.retired = False
+        # It was told to send nothing until then; so many frames it has not sent, nor told of yet,
+        # and of so many the request under way tells.
+        self.until = -inf
+        self.withheld = self.telling = 0
         self.session_id = session_id(number)
         self.bearer = bearer
         self.pool = pool
@@ -90,7 +102,7 @@ class Renderer:
             return self._hostile(request.kind, owner, due)
         if request.kind is Kind.POSE:
             body = self._members.member(owner.number, self._first_batch + due.number)
-            return _joined(self._pose, owner.bearer, body)
+            return _joined(self._pose, owner.bearer + _told(owner), body)
         if request.kind is Kind.MEDIA:
             body = media.event_body(
                 due.number,
@@ -105,7 +117,7 @@ class Renderer:
             frames_attempted=(self._first_batch + due.number) * self._frames_a_batch,
         )
         opening = self._opening(f"/v1/sessions/{owner.session_id}/end", _JSON_TYPE)
-        return _joined(opening, owner.bearer, body)
+        return _joined(opening, owner.bearer + _told(owner), body)
 
     def claimed_frames(self, due: Due) -> int:
         """Tell how many frames a hostile client's malformed batch claims."""
@@ -132,10 +144,17 @@ class Renderer:
         return (f"POST {path} HTTP/1.1\r\n{self._host}Content-Type: {content_type}\r\n").encode()
 
 
-def bearer(secret: bytes, number: int, now_unix: int, ttl_seconds: int) -> bytes:
+def bearer(secret: bytes, number: int, now_unix: int, ttl_seconds: int, *, org: int = 0) -> bytes:
     """Make a session's Authorization line."""
-    token = mint_token(secret, number, now_unix, ttl_seconds=ttl_seconds)
+    token = mint_token(secret, number, now_unix, ttl_seconds=ttl_seconds, org=org)
     return f"Authorization: Bearer {token}\r\n".encode()
+
+
+def _told(patient: Patient) -> bytes:
+    """Make the line that tells of frames that were never sent."""
+    if not patient.telling:
+        return b""
+    return b"X-Client-Dropped: %d;reason=refused\r\n" % patient.telling
 
 
 def _variant(due: Due) -> int:

@@ -26,16 +26,17 @@ from functools import partial
 
 from penstock.bench.latencies import Latencies
 from penstock.bench.load import worker
-from penstock.bench.load.batches import batches_for
+from penstock.bench.load.batches import batches_for, frame_ms
+from penstock.bench.load.losses import spread
 from penstock.bench.load.plan import Assignment, check_plan, most_connections
 from penstock.bench.load.processes import Work, Workers
-from penstock.bench.load.reconcile import ClientSide, reconcile
+from penstock.bench.load.reconcile import ClientSide, frames_grown, reconcile
 from penstock.bench.load.seconds import Seconds, ServerLook, merge
 from penstock.bench.load.target import Target
 from penstock.bench.load.worker import WorkerAccount
 from penstock.bench.machine import allow_open_files, check_local_ports
 from penstock.bench.report.models import Check, Latency, LoadPlan, LoadRun, Second
-from penstock.bench.scrape import Metrics, settle
+from penstock.bench.scrape import Metrics, scrape_if_served, settle
 from penstock.bench.servers import ServerFailedError
 
 Watch = Callable[[Second], None]
@@ -48,6 +49,7 @@ _START_SECONDS_A_SESSION = 50e-6
 _EXAMPLES = 3
 _PRESENT = "the server was there to the end"
 _OTHER_FILES = 128
+_DELAY_PEAK = "penstock_scheduler_delay_peak_seconds"
 
 
 @dataclass(slots=True)
@@ -62,6 +64,7 @@ class _Course:
     interrupted: bool = False
     # Why the server was not there to the end.
     failed: str = ""
+    delay_peak_ms: float | None = None
 
 
 def run_load(
@@ -105,6 +108,7 @@ def run_load(
         after = _settled(target, course)
         last_rss = _look(target, course).rss_bytes
     client = client_side(course.accounts)
+    losses = [account.losses for account in course.accounts]
     steady = _steady(plan, course)
     steady_seconds = course.seconds[steady.start : steady.stop]
     return LoadRun(
@@ -115,6 +119,8 @@ def run_load(
         answered_a_second=_mean([second.answered for second in steady_seconds]),
         frames_sent=client.frames_sent,
         frames_accepted=client.frames_accepted,
+        frames_thinned=client.frames_thinned,
+        frames_withheld=sum(account.frames_withheld for account in course.accounts),
         batches_unanswered=sum(account.batches_unanswered for account in course.accounts),
         cpu_us_a_batch=_cpu_us_a_batch(course, steady),
         rss_first_bytes=course.looks[0].rss_bytes,
@@ -123,6 +129,13 @@ def run_load(
         harness_cpu_share=_mean([second.harness_cpu_share for second in steady_seconds]),
         interrupted=course.interrupted,
         reconciliation=[*_presence(course), *reconcile(client, before, after)],
+        server_frames=_server_frames(before, after),
+        retry_after=_total(account.retry_after for account in course.accounts),
+        scheduler_delay_peak_ms=course.delay_peak_ms,
+        losses=spread(losses, frame_ms=frame_ms(plan)),
+        losses_of_others=(
+            spread(losses, frame_ms=frame_ms(plan), others=True) if plan.orgs > 1 else None
+        ),
     )
 
 
@@ -176,7 +189,17 @@ def client_side(accounts: Sequence[WorkerAccount]) -> ClientSide:
             example for account in accounts for example in account.mismatch_examples
         )[:_EXAMPLES],
         wrong_hostile=_total(account.wrong_hostile for account in accounts),
+        frames_thinned=sum(account.frames_thinned for account in accounts),
+        frames_told=sum(account.frames_told for account in accounts),
+        frames_told_perhaps=sum(account.frames_told_perhaps for account in accounts),
     )
+
+
+def _server_frames(before: Metrics | None, after: Metrics | None) -> dict[str, int]:
+    if before is None or after is None:
+        return {}
+    grown = frames_grown(before, after)
+    return {f"{outcome} {reason}": n for (outcome, reason), n in sorted(grown.items()) if n}
 
 
 def _total(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -240,6 +263,10 @@ def _settled(target: Target, course: _Course) -> Metrics | None:
     if course.failed:
         return None
     try:
+        # The peak is since the last time it was asked: of the run, the first time afterwards.
+        first = scrape_if_served(target)
+        if first is not None and _DELAY_PEAK in first:
+            course.delay_peak_ms = 1000 * first[_DELAY_PEAK]
         return settle(target)
     except ServerFailedError as error:
         course.failed = str(error)

@@ -14,6 +14,10 @@ one interval, right after the run.
 A session that reconnects does so once, at any time that leaves an interval on both sides (after
 it, one with the jitter of both its ends).
 
+With ends a second, that many sessions end each second once all have begun, every one in its turn,
+and a new session goes on in the place of each, at its moments. These ends are due at once, not when
+the next batch would have been.
+
 Media events come every 1/0.11 seconds, beginning anywhere in the first such period, because a run
 that is short against the period would otherwise have too many.
 
@@ -43,8 +47,9 @@ class Due(NamedTuple):
 
     A kind of None is the moment at which the session goes offline. `number` counts the session's
     requests of that kind from 0; for an end it is the number of batches before it. `last` marks
-    the last media event. Hostile clients have negative sessions, so that no two moments of one
-    time ever compare further than to their session.
+    the last media event, and an end after which a new session takes the place. Hostile clients have
+    negative sessions, so that no two moments of one time ever compare further than to their
+    session.
     """
 
     at: float
@@ -73,6 +78,7 @@ class Schedule:
             self._chance("reconnects").sample(range(plan.sessions), reconnecting)
         )
         self._offline_places = self._uniform("offline", plan.sessions)
+        self._ending_places = self._ends_in_turn()
         self._phases = self._uniform("phases", plan.sessions)
         self._jitters_from = [int(u * _JITTERS) for u in self._uniform("from", plan.sessions)]
         reach = plan.jitter * plan.interval_seconds
@@ -82,11 +88,18 @@ class Schedule:
         """Give what a session does, in order of time."""
         away, back = self.offline(session) or (inf, inf)
         poses, events = self._pose_times(session), self._media_times(session)
-        pose, event = next(poses), next(events, inf)
+        ends = self._end_times(session)
+        pose, event, end = next(poses), next(events, inf), next(ends, inf)
         batches = played = 0
         left = False
         while pose < self.stop or event < self.stop:
             made_at = min(pose, event)
+            if end <= made_at:
+                if batches:
+                    yield Due(end, session, batches, Kind.END, end, last=True)
+                    batches = played = 0
+                end = next(ends, inf)
+                continue
             if made_at >= away and not left:
                 left = True
                 yield Due(away, session, 0, None, away)
@@ -131,6 +144,23 @@ class Schedule:
         yield begins
         for number in count(1):
             yield begins + number * interval + jitters[(jitters_from + number) % _JITTERS]
+
+    def _ends_in_turn(self) -> list[int]:
+        if not (self._ends and self._plan.ends_per_second):
+            return []
+        places = list(range(self._plan.sessions))
+        self._chance("ends").shuffle(places)
+        return places
+
+    def _end_times(self, session: int) -> Iterator[float]:
+        if not self._ending_places:
+            return
+        plan = self._plan
+        for turn in count(self._ending_places[session], plan.sessions):
+            at = plan.ramp_seconds + (turn + 0.5) / plan.ends_per_second
+            if at >= self.stop:
+                return
+            yield at
 
     def _media_times(self, session: int) -> Iterator[float]:
         if not self._media:

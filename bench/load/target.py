@@ -8,7 +8,7 @@ import ipaddress
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -27,7 +27,7 @@ from penstock.bench.servers import (
     penstock_spec,
     run_server,
 )
-from penstock.bench.traffic import PATH
+from penstock.bench.traffic import PATH, write_grants
 
 _PROBE_SECONDS = 10.0
 # A session that nobody has. Without a token, a request is refused before anybody looks for it.
@@ -90,17 +90,18 @@ def start_penstock(
     sessions: int,
     connections: int,
     settings: Mapping[str, object] | None = None,
+    grant: Callable[[Path, int], None] = write_grants,
 ) -> Iterator[Target]:
     """Run a Penstock around the block, on a core of its own and in a folder that goes away.
 
     `sessions` and `connections` are the most that will be there at once; what the defaults would
-    not bear is raised, and told as every other setting.
+    not bear is raised, and told as every other setting. `grant` writes the grants file.
     """
     cores = machine.choose_cores()
     told = needed_settings(sessions, connections) | dict(settings or {})
     with tempfile.TemporaryDirectory(prefix="penstock-load-") as folder:
         limit = machine.allow_open_files(connections + OTHER_CONNECTIONS + _OTHER_FILES)
-        spec = penstock_spec(Path(folder) / "penstock", sessions, **told)
+        spec = penstock_spec(Path(folder) / "penstock", sessions, grant, **told)
         with ExitStack() as stack:
             with _ctrl_c_later():
                 server = stack.enter_context(run_server(spec, cores.server))

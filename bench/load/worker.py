@@ -11,6 +11,12 @@ A patient has one batch under way; a batch that comes due meanwhile waits for it
 that awaits its answers, and so does the end. That is what makes the server's positions comparable:
 batches of one session never overtake each other.
 
+Patients of a plan in which Retry-After is honoured send no batch, once one was refused with it,
+until that time has passed. What they would have sent is *withheld*: concluded without being sent,
+and told of in the header of their next request. Ends never wait for that.
+
+A session whose end is due before the run's leaves its place to a new one, with a client of its own.
+
 The run is over when nothing is due any more and every answer is in, or `GRACE_SECONDS` later. When
 it is stopped, nothing more is sent, and answers have `STOP_SECONDS`. Slow clients are not waited
 for: they are there to be slow.
@@ -30,7 +36,8 @@ from penstock.bench.load import hostile
 from penstock.bench.load.account import Account, Tick, WorkerAccount
 from penstock.bench.load.batches import batches_for
 from penstock.bench.load.connections import Connection, Network, Pool
-from penstock.bench.load.plan import Assignment, Kind, connections_of
+from penstock.bench.load.losses import LossTable
+from penstock.bench.load.plan import Assignment, Kind, connections_of, is_noisy, org_of
 from penstock.bench.load.replies import Reply
 from penstock.bench.load.requests import (
     HostileClient,
@@ -98,7 +105,13 @@ class _Worker:
         most = connections_of(plan, assignment.worker)
         self._shared = None if most is None else Pool(self.network, most)
         self._pools: list[Pool[Request]] = [] if self._shared is None else [self._shared]
+        # A noisy neighbour brings its own connections: it must not take those of the others.
+        self._noisy = None
+        if plan.noisy_sessions and most is not None:
+            self._noisy = self._new_pool(most)
         self._owners: dict[int, Patient | HostileClient] = {}
+        # All there ever were: those whose place is taken still have answers to come.
+        self._patients: list[Patient] = []
         self._moments: dict[int, Iterator[Due]] = {}
         self._queue: list[Due] = []
         self._fill()
@@ -115,9 +128,7 @@ class _Worker:
         lasting = int(self._schedule.stop) + _TOKEN_SPARE_SECONDS
         for session in range(task.worker, plan.sessions, plan.processes):
             number = task.first_session + session
-            pool = self._shared or self._own_pool()
-            line = bearer(task.secret, number, now_unix, lasting)
-            self._owners[session] = Patient(number, line, pool, fresh=task.first_batch == 0)
+            self._owners[session] = self._patient(session, number, fresh=task.first_batch == 0)
             self._moments[session] = self._schedule.moments(session)
         for client in range(task.worker, self._schedule.hostile_clients, plan.processes):
             number = hostile.FIRST_SESSION + task.first_session + client
@@ -126,15 +137,25 @@ class _Worker:
                 number,
                 bearer(task.secret, number, now_unix, lasting),
                 bearer(task.secret, number, long_ago, hostile.EXPIRED_AGO_SECONDS // 2),
-                self._own_pool(),
+                self._new_pool(1),
             )
             self._moments[-1 - client] = self._schedule.hostile(client)
         firsts = (next(moments, None) for moments in self._moments.values())
         self._queue = [due for due in firsts if due is not None]
         heapq.heapify(self._queue)
 
-    def _own_pool(self) -> Pool[Request]:
-        pool: Pool[Request] = Pool(self.network, 1)
+    def _patient(self, session: int, number: int, *, fresh: bool) -> Patient:
+        task = self._assignment
+        plan, lasting = task.plan, int(self._schedule.stop) + _TOKEN_SPARE_SECONDS
+        org = org_of(plan, session)
+        shared = self._noisy if is_noisy(plan, session) else self._shared
+        line = bearer(task.secret, number, int(time.time()), lasting, org=org)
+        patient = Patient(number, line, shared or self._new_pool(1), fresh=fresh, org=org)
+        self._patients.append(patient)
+        return patient
+
+    def _new_pool(self, most: int) -> Pool[Request]:
+        pool: Pool[Request] = Pool(self.network, most)
         self._pools.append(pool)
         return pool
 
@@ -208,12 +229,13 @@ class _Worker:
             slow = connection.request in self._slow
             connection.abandon("unfinished" if slow else "unanswered")
         self._emit_tick()
-        return self._account.finish(self.network.refused)
+        losses = LossTable.of(patient.loss for patient in self._patients)
+        return self._account.finish(self.network.refused, losses)
 
     def _drop_unsent(self) -> None:
         """Give up what waits for a connection, or for a batch that does."""
         queues = [pool.waiting for pool in (*self._pools, *self._slow.values())]
-        queues += [one.queue for one in self._owners.values() if isinstance(one, Patient)]
+        queues += [one.queue for one in self._patients]
         for queue in queues:
             while queue:
                 request = queue.popleft()
@@ -243,11 +265,27 @@ class _Worker:
             if not owner.begun:
                 owner.begun = True
                 self._account.session_started()
+            if self._now() < owner.until:
+                self._withhold(request, owner)
+                return
+        elif due.last:
+            self._replace(due.session, owner)
         if owner.busy:
             owner.queue.append(request)
             return
         owner.busy = True
         owner.pool.submit(request)
+
+    def _withhold(self, request: Request, owner: Patient) -> None:
+        owner.withheld += request.frames
+        self._account.withheld(request.frames)
+        self._conclude(request, "withheld", None)
+
+    def _replace(self, session: int, ended: Patient) -> None:
+        """Let a new session go on in the place of one whose end is due."""
+        ended.retired = True
+        number = ended.number + self._assignment.plan.sessions
+        self._owners[session] = self._patient(session, number, fresh=True)
 
     def _begin_hostile(self, due: Due, client: HostileClient) -> None:
         if due.kind is None:
@@ -270,6 +308,8 @@ class _Worker:
             self._account.was_sent()
             if request.kind is Kind.POSE:
                 self._account.pose_sent(owner.ledger, request.frames)
+            if request.kind is not Kind.MEDIA:
+                owner.telling, owner.withheld = owner.withheld, 0
         elif request.kind is Kind.HOSTILE_MALFORMED:
             request.frames = self._renderer.claimed_frames(request.due)
         elif request.kind is Kind.HOSTILE_SLOW:
@@ -290,12 +330,19 @@ class _Worker:
         """Take an answer from the network."""
         outcome = reply.outcome
         owner = request.owner
-        if request.kind is Kind.POSE and isinstance(owner, Patient):
-            outcome = self._account.pose_answered(
-                owner.ledger, owner.session_id, request.frames, reply
-            )
+        kept = 0
+        if isinstance(owner, Patient):
+            if request.kind is Kind.POSE:
+                kept = -owner.ledger.accepted
+                outcome = self._account.pose_answered(
+                    owner.ledger, owner.session_id, request.frames, reply
+                )
+                kept += owner.ledger.accepted
+            self._count_told(request, owner, taken=outcome[:1] == "2")
         late = max(0, int((now - self._begin_monotonic - request.due.at) * 1e6))
-        self._conclude(request, outcome, late if outcome != "unreadable" else None)
+        self._conclude(request, outcome, late if outcome != "unreadable" else None, kept)
+        if reply.retry_after is not None and self._assignment.plan.honour_retry_after:
+            self._hold_back(request, now + reply.retry_after)
         self._go_on(request)
 
     def lost(self, request: Request, how: str) -> None:
@@ -303,10 +350,33 @@ class _Worker:
         owner = request.owner
         if request.kind is Kind.POSE and isinstance(owner, Patient):
             self._account.pose_lost(owner.ledger, request.frames, how)
+        if isinstance(owner, Patient):
+            self._count_told(request, owner, taken=False)
         self._conclude(request, how, None)
         self._go_on(request)
 
-    def _conclude(self, request: Request, outcome: str, latency_us: int | None) -> None:
+    def _count_told(self, request: Request, owner: Patient, *, taken: bool) -> None:
+        if owner.telling and request.kind is not Kind.MEDIA:
+            self._account.told(owner.telling, taken=taken)
+            owner.telling = 0
+
+    def _hold_back(self, request: Request, until_monotonic: float) -> None:
+        """Let a refused patient send no batch until then, those that wait included."""
+        owner = request.owner
+        if request.kind is not Kind.POSE or not isinstance(owner, Patient):
+            return
+        owner.until = until_monotonic - self._begin_monotonic
+        waiting = [*owner.queue]
+        owner.queue.clear()
+        for one in waiting:
+            if one.kind is Kind.POSE:
+                self._withhold(one, owner)
+            else:
+                owner.queue.append(one)
+
+    def _conclude(
+        self, request: Request, outcome: str, latency_us: int | None, kept: int = 0
+    ) -> None:
         owner = request.owner
         if isinstance(owner, HostileClient):
             if self._slow.pop(request, None) is None:
@@ -314,7 +384,9 @@ class _Worker:
             self._account.hostile_concluded(request.kind, outcome, latency_us, request.frames)
             return
         self._undecided -= 1
-        self._account.concluded(request.kind, outcome, latency_us)
+        if request.kind is Kind.POSE:
+            owner.loss.conclude(request.frames, kept)
+        self._account.concluded(request.kind, outcome, latency_us, others=owner.loss.org > 0)
 
     def _go_on(self, request: Request) -> None:
         """Send what waited for this batch."""
@@ -325,6 +397,8 @@ class _Worker:
             owner.pool.submit(owner.queue.popleft())
         else:
             owner.busy = False
+            if owner.retired and owner.pool not in (self._shared, self._noisy):
+                owner.pool.rest()
 
 
 @contextmanager

@@ -9,6 +9,14 @@ from math import isfinite
 
 from penstock.bench.errors import BenchError
 from penstock.bench.report.compare_load import load_figures
+from penstock.bench.report.compare_policy import (
+    cost_conditions,
+    cost_figures,
+    neighbour_conditions,
+    neighbour_figures,
+    pressure_conditions,
+    pressure_figures,
+)
 from penstock.bench.report.figures import Figure, judged
 from penstock.bench.report.models import (
     CapacityRun,
@@ -91,6 +99,12 @@ def _figures(a: Report, b: Report) -> Iterator[Figure]:
         yield from _peers(a.peers, b.peers)
     if a.scale is not None and b.scale is not None:
         yield from _scale(a.scale, b.scale)
+    if a.pressure is not None and b.pressure is not None:
+        yield from pressure_figures(a.pressure, b.pressure)
+    if a.neighbour is not None and b.neighbour is not None:
+        yield from neighbour_figures(a.neighbour, b.neighbour)
+    if a.policy_cost is not None and b.policy_cost is not None:
+        yield from cost_figures(a.policy_cost, b.policy_cost)
 
 
 def _capacity(a: CapacityRun, b: CapacityRun) -> Iterator[Figure]:
@@ -210,5 +224,11 @@ def _conditions(report: Report) -> dict[str, str]:
         peers = report.peers
         there = {f"{one.name}, {one.form}": f"{len(one.rounds)} rounds" for one in peers.peers}
         return {"base": peers.base, "load": peers.load} | there
+    if report.pressure is not None:
+        return pressure_conditions(report.pressure)
+    if report.neighbour is not None:
+        return neighbour_conditions(report.neighbour)
+    if report.policy_cost is not None:
+        return cost_conditions(report.policy_cost)
     lines = report.scale.lines if report.scale is not None else []
     return {line.name: f"at {', '.join(f'{one.x:g}' for one in line.points)}" for line in lines}

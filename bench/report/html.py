@@ -16,6 +16,11 @@ from penstock.bench.report.pictures import (
     scale_pictures,
 )
 from penstock.bench.report.plots import key
+from penstock.bench.report.policy_pictures import (
+    cost_pictures,
+    neighbour_pictures,
+    pressure_pictures,
+)
 from penstock.bench.report.sections import CERTAINTY, Section, heading, sections
 from penstock.bench.report.style import stylesheet
 from penstock.bench.report.svg import safe
@@ -129,6 +134,12 @@ def _pictures(report: Report) -> Iterator[Picture]:
         yield from peers_pictures(report.peers)
     if report.scale is not None:
         yield from scale_pictures(report.scale.lines)
+    if report.pressure is not None:
+        yield from pressure_pictures(report.pressure)
+    if report.neighbour is not None:
+        yield from neighbour_pictures(report.neighbour)
+    if report.policy_cost is not None:
+        yield from cost_pictures(report.policy_cost)
 
 
 def _figure(picture: Picture) -> str:

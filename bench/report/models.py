@@ -76,6 +76,45 @@ class LoadPlan(_Part):
     ends: bool
     processes: int
     seed: int
+    ends_per_second: float = Field(
+        default=0.0, description="sessions that end during the run, each replaced by a new one"
+    )
+    honour_retry_after: bool = Field(
+        default=False, description="refused clients send nothing until the time they were told"
+    )
+    real_time: bool = Field(
+        default=False, description="a batch's frames fill its interval; else they are 10 a second"
+    )
+    orgs: int = Field(default=1, description="organisations over which the sessions are spread")
+    noisy_sessions: int = Field(
+        default=0, description="of the sessions, those that the first organisation has too many"
+    )
+
+
+class SessionLosses(_Part):
+    """What sessions lost, as their clients know it: frames that were due and no 202 has kept.
+
+    Shares are of a session's own frames. Gaps are in session time, around the longest run of lost
+    frames, 0 for a session that lost none.
+    """
+
+    sessions: int
+    frames_due: int
+    frames_lost: int
+    unfair_share: float = Field(
+        description="of all lost frames, those that would have to be other sessions' for all to "
+        "have lost the same share: 0 is the fairest there is"
+    )
+    share_min: float
+    share_median: float
+    share_p95: float
+    share_max: float
+    gap_median_ms: float
+    gap_p95_ms: float
+    gap_max_ms: float
+    shares: list[float] = Field(
+        description="the sessions' shares in ascending order, at evenly spaced places, 201 at most"
+    )
 
 
 class LoadRun(_Part):
@@ -92,6 +131,10 @@ class LoadRun(_Part):
     answered_a_second: float = Field(description="while all sessions were on, not in the ramp")
     frames_sent: int
     frames_accepted: int
+    frames_thinned: int = Field(default=0, description="of accepted batches, not kept")
+    frames_withheld: int = Field(
+        default=0, description="due while the client had been told to wait"
+    )
     batches_unanswered: int
     cpu_us_a_batch: float | None
     rss_first_bytes: int | None
@@ -100,6 +143,18 @@ class LoadRun(_Part):
     harness_cpu_share: float
     interrupted: bool
     reconciliation: list[Check]
+    server_frames: dict[str, int] = Field(
+        default_factory=dict,
+        description="frames that ended during the run, by outcome and reason, as the server says",
+    )
+    retry_after: dict[str, int] = Field(
+        default_factory=dict, description="refusals of batches by the seconds they told to wait"
+    )
+    scheduler_delay_peak_ms: float | None = None
+    losses: SessionLosses | None = None
+    losses_of_others: SessionLosses | None = Field(
+        default=None, description="of all organisations but the first, where there are several"
+    )
 
 
 class Trial(_Part):
@@ -202,11 +257,90 @@ class ScaleRun(_Part):
     lines: list[ScaleLine]
 
 
+class PressureStep(_Part):
+    """One load, as a multiple of the capacity."""
+
+    times: float
+    batches_a_second: float = Field(description="due, whether or not they were sent")
+    run: LoadRun
+
+
+class PressureRun(_Part):
+    """What `penstock bench pressure` saw, each load with a service of its own."""
+
+    capacity: float = Field(description="batches a second that the multiples refer to")
+    capacity_found: bool = Field(description="searched for first; else it was given")
+    steps: list[PressureStep]
+
+
+class NeighbourSide(_Part):
+    """One run of a round: the figures of all organisations but the first."""
+
+    p50_ms: float
+    p99_ms: float
+    loss_share: float
+    frames_due: int
+    first_due_a_second: float = Field(description="batches of the first organisation")
+    first_taken_a_second: float
+
+
+class NeighbourRound(_Part):
+    """Two runs in turn: every organisation at its quota, and the first far above it."""
+
+    quiet: NeighbourSide
+    noisy: NeighbourSide
+
+
+class Ratio(_Part):
+    """A figure with the noisy neighbour and without it: medians of the rounds.
+
+    It is within the spread when the median with the neighbour is no higher than the highest of the
+    rounds without.
+    """
+
+    name: str
+    quiet: float
+    quiet_low: float
+    quiet_high: float
+    noisy: float
+    ratio: float | None = Field(description="of the medians; null where the quiet one is 0")
+    within_spread: bool
+
+
+class NeighbourRun(_Part):
+    """What `penstock bench neighbour` saw."""
+
+    orgs: int
+    quota: float = Field(description="batches a second of each organisation")
+    times: float = Field(description="of its quota, what the first organisation sends")
+    rounds: list[NeighbourRound]
+    ratios: list[Ratio]
+
+
+class PolicyCost(_Part):
+    """What the drop policy takes of a batch, in one state. One repeat a value."""
+
+    state: Literal["calm", "thinning", "refusing"]
+    candidates: int
+    us_a_batch: float = Field(description="median of the repeats, the empty loop taken off")
+    repeats_us: list[float]
+    outcomes: dict[str, int] = Field(description="what the decisions were, so that it is known")
+
+
+class PolicyCostRun(_Part):
+    """What `penstock bench policy-cost` measured."""
+
+    batches: int = Field(description="decisions a repeat")
+    sessions: int
+    empty_loop_us: float
+    costs: list[PolicyCost]
+
+
 class Report(_Part):
     """The whole document; exactly one of the results is there."""
 
     schema_: Annotated[Literal["penstock.bench.report/1"], Field(alias="schema")] = SCHEMA
-    kind: Literal["load", "capacity", "peers", "scale"]
+    kind: Literal["load", "capacity", "peers", "scale", "pressure", "neighbour", "policy-cost"]
     made_at: str = Field(description="ISO 8601, UTC")
     command: str
     machine: dict[str, str]
@@ -215,4 +349,7 @@ class Report(_Part):
     capacity: CapacityRun | None = None
     peers: PeersRun | None = None
     scale: ScaleRun | None = None
+    pressure: PressureRun | None = None
+    neighbour: NeighbourRun | None = None
+    policy_cost: PolicyCostRun | None = None
     faults: list[str] = Field(description="what speaks against these figures; empty is good")

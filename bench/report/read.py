@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from penstock.bench.errors import BenchError
 from penstock.bench.report.models import SCHEMA, Report
 
-_RESULTS = ("load", "capacity", "peers", "scale")
+_RESULTS = ("load", "capacity", "peers", "scale", "pressure", "neighbour", "policy_cost")
 # After so many wrong fields the file is of some other kind.
 _NAMED = 3
 
@@ -33,7 +33,7 @@ def read_report(path: Path) -> Report:
     except ValidationError as error:
         raise BenchError(f"{path} is no valid report: {_told(error)}") from error
     there = [name for name in _RESULTS if getattr(report, name) is not None]
-    if there != [report.kind]:
+    if there != [report.kind.replace("-", "_")]:
         found = " and ".join(there) or "no result"
         raise BenchError(f"{path} is no valid report: kind is {report.kind!r}, and it has {found}")
     return report

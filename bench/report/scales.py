@@ -51,6 +51,11 @@ def exact(name: str, low: float, high: float) -> Axis:
     return Axis(name, low, high, _as_it_is, marks)
 
 
+def named(name: str, low: float, high: float, marks: tuple[tuple[float, str], ...]) -> Axis:
+    """Give an axis whose marks are names, at places that are told."""
+    return Axis(name, low, high, _as_it_is, marks)
+
+
 def logarithmic(name: str, values: Iterable[float]) -> Axis:
     """Give an axis on which equal ratios are equal lengths; zero lies at its lower end."""
     found = [value for value in values if math.isfinite(value) and value > _LEAST] or [1.0]

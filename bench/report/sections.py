@@ -4,7 +4,6 @@ Everything here is a decision of what to show in which words; how it looks is th
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from statistics import fmean, median
 
 from penstock.bench.report import units
@@ -19,9 +18,18 @@ from penstock.bench.report.models import (
     Second,
     Trial,
 )
+from penstock.bench.report.policy_sections import (
+    cost_heading,
+    cost_sections,
+    neighbour_heading,
+    neighbour_sections,
+    pressure_heading,
+    pressure_sections,
+)
+from penstock.bench.report.section import HELD, Row, Section
 
-Row = tuple[str, ...]
-_HELD = {True: "ok", False: "NOT"}
+__all__ = ["CERTAINTY", "Section", "heading", "rates", "ratio", "sections", "steady"]
+
 # What a capacity's rate is, in a few words.
 CERTAINTY = {
     "found": "held in half of all runs",
@@ -35,17 +43,6 @@ _FORMS = {
 }
 
 
-@dataclass(slots=True, frozen=True)
-class Section:
-    """A titled table, and what is said below it. `words` are the columns that hold text."""
-
-    title: str
-    head: Row = ()
-    rows: tuple[Row, ...] = ()
-    words: tuple[int, ...] = (0,)
-    notes: tuple[str, ...] = ()
-
-
 def heading(report: Report) -> str:
     """Say in one line what was measured."""
     if report.load is not None:
@@ -56,6 +53,12 @@ def heading(report: Report) -> str:
         return f"Capacity: the rate with p99 within {bound} ms"
     if report.peers is not None:
         return f"Peers: {', '.join(dict.fromkeys(one.name for one in report.peers.peers))}"
+    if report.pressure is not None:
+        return pressure_heading(report.pressure)
+    if report.neighbour is not None:
+        return neighbour_heading(report.neighbour)
+    if report.policy_cost is not None:
+        return cost_heading(report.policy_cost)
     return "Scale: what growing costs"
 
 
@@ -70,6 +73,12 @@ def sections(report: Report) -> list[Section]:
         told += _peers(report.peers)
     if report.scale is not None:
         told += _scale(report.scale)
+    if report.pressure is not None:
+        told += pressure_sections(report.pressure)
+    if report.neighbour is not None:
+        told += neighbour_sections(report.neighbour)
+    if report.policy_cost is not None:
+        told += cost_sections(report.policy_cost)
     told.append(_pairs("Server", report.server))
     told.append(_pairs("Machine", report.machine))
     told.append(_pairs("Report", {"made at": report.made_at, "command": report.command}))
@@ -119,7 +128,7 @@ def _load(run: LoadRun) -> Iterator[Section]:
     yield Section(
         "Reconciliation: what the harness knows against what the server says",
         ("check", "expected", "seen", ""),
-        tuple((one.name, one.expected, one.seen, _HELD[one.holds]) for one in run.reconciliation),
+        tuple((one.name, one.expected, one.seen, HELD[one.holds]) for one in run.reconciliation),
         words=(0, 3),
     )
     yield _resources(run)
@@ -155,8 +164,19 @@ def _traffic(run: LoadRun) -> Section:
                 units.count(run.frames_accepted),
             ),
         ),
-        notes=tuple(notes),
+        notes=(*notes, *_loss_told(run)),
     )
+
+
+def _loss_told(run: LoadRun) -> Iterator[str]:
+    found = run.losses
+    if found is not None and found.frames_lost:
+        yield (
+            f"{units.share(found.frames_lost / found.frames_due)} of the frames that were due are "
+            f"lost: {units.share(found.share_min)} to {units.share(found.share_max)} by session; "
+            f"{units.share(found.unfair_share)} of the lost ones would have to be others' for all "
+            f"to have lost the same share; the longest gap is {units.figure(found.gap_max_ms)} ms"
+        )
 
 
 def _resources(run: LoadRun) -> Section:

@@ -57,15 +57,29 @@ def test_batches_can_have_another_size() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 7, 40_001])
-def test_the_ids_are_those_of_the_tokens(number: int) -> None:
+@pytest.mark.parametrize("org", [0, 19])
+def test_the_ids_are_those_of_the_tokens(number: int, org: int) -> None:
     """Who asks for a session's ids gets, in the canonical form, what its token says."""
     verifier = TokenVerifier([SECRET], cache_entries=8, leeway_seconds=5)
-    token = mint_token(SECRET, number, 1000)
+    token = mint_token(SECRET, number, 1000, org=org)
     who = verifier.verify(f"Bearer {token}".encode(), 1000).identity
-    ids = (session_id(number), principal_id(number), org_id(number))
+    ids = (session_id(number), principal_id(number), org_id(org))
     assert (who.session_id, who.principal_id, who.org_id) == ids
     assert tuple(str(UUID(told)) for told in ids) == ids
-    assert org_id() == org_id(number)
+    assert (org_id() == org_id(org)) == (org == 0)
+
+
+async def test_organisations_have_their_quotas(tmp_path: Path) -> None:
+    """Sessions of several organisations are granted in their own, and quotas are what was told."""
+    path = tmp_path / "grants.json"
+    write_grants(path, 4, org_of=lambda number: number % 2, quotas={0: 2.5})
+    grants = FileGrants(path, SystemClock())
+    for number in range(4):
+        for org in range(2):
+            granted = await grants.granted(principal_id(number), org_id(org), Purpose.BIOMETRIC)
+            assert granted == (org == number % 2)
+    assert (await grants.of_org(org_id(0))).batches_per_second == 2.5
+    assert (await grants.of_org(org_id(1))).batches_per_second is None
 
 
 @pytest.mark.parametrize("ttl_seconds", [0, -60])

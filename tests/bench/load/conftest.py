@@ -46,6 +46,11 @@ class Faults:
     # Accepts one frame fewer than were sent; takes a batch twice.
     short_every: int = 0
     twice_every: int = 0
+    # Claims to have accepted none; keeps every second frame, as a service under stress does.
+    empty_every: int = 0
+    thin_every: int = 0
+    # Seconds, told in every refusal.
+    retry_after: int = 0
     host: str = "127.0.0.1"
     ends_after: int = 0
 
@@ -61,6 +66,7 @@ class Seen:
     events: list[dict[str, Any]] = field(default_factory=list)
     ends: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
+    told: list[str] = field(default_factory=list)
     dropped: int = 0
     connections: int = 0
     most_at_once: int = 0
@@ -148,6 +154,8 @@ class _Server:
             self.say(link, status, {"code": "not_for_you"})
             return
         fields["authorization"] = signed
+        if told := fields.get("x-client-dropped"):
+            self.seen.told.append(told)
         if "transfer-encoding" in fields:
             if len(body) > 65_536:
                 self.say(link, 413, {"code": "body_too_large"})
@@ -220,6 +228,8 @@ class _Server:
         if faults.refuse_every and self.pose % faults.refuse_every == 0:
             self.say(link, 429, {"code": "rate_session"})
             return
+        if faults.thin_every and self.pose % faults.thin_every == 0:
+            frames = (frames + 1) // 2
         if faults.drop_every and self.pose % faults.drop_every == 0:
             seen.dropped += 1
         else:
@@ -228,6 +238,8 @@ class _Server:
             seen.position[session] += (2 if twice else 1) * frames * LANDMARK_BYTES_PER_FRAME
         if faults.short_every and self.pose % faults.short_every == 0:
             frames -= 1
+        if faults.empty_every and self.pose % faults.empty_every == 0:
+            frames = 0
         self.conclude(link, session, frames)
 
     def conclude(self, link: socket.socket, session: str, frames: int) -> None:
@@ -251,7 +263,11 @@ class _Server:
         code = body.get("code", "")
         self.seen.statuses[f"{status} {code}".strip()] += 1
         text = json.dumps(body).encode()
-        data = b"HTTP/1.1 %d Some\r\ncontent-length: %d\r\n\r\n%b" % (status, len(text), text)
+        wait = b""
+        if status == 429 and self.faults.retry_after:
+            wait = b"retry-after: %d\r\n" % self.faults.retry_after
+        head = b"HTTP/1.1 %d Some\r\n%bcontent-length: %d\r\n\r\n" % (status, wait, len(text))
+        data = head + text
         with suppress(OSError):
             if not self.faults.byte_by_byte:
                 link.sendall(data)

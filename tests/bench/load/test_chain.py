@@ -84,7 +84,8 @@ def test_one_batch_in_a_thousand_is_missed(serve: Serve, run: Run) -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"short_every": 100}, "9 frames accepted of a batch of 10"),
+        ({"short_every": 100}, "accepted frames, not"),
+        ({"empty_every": 100}, "0 frames accepted of a batch of 10"),
         ({"twice_every": 100}, "position"),
         ({"misnames_every": 100}, "an answer for session 'another'"),
     ],

@@ -8,7 +8,15 @@ from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME
 FATES = st.lists(
     st.tuples(
         st.sampled_from(
-            ["accepted", "refused", "lost", "lost but taken", "failed", "failed but taken"]
+            [
+                "accepted",
+                "thinned",
+                "refused",
+                "lost",
+                "lost but taken",
+                "failed",
+                "failed but taken",
+            ]
         ),
         st.integers(1, 30),
     )
@@ -18,10 +26,14 @@ FATES = st.lists(
 def _send(ledger: SessionLedger, fate: str, frames: int, position: int) -> tuple[int, str | None]:
     """Let one batch meet its fate; give the server's position after it, and what is told."""
     taken = frames if fate == "accepted" or fate.endswith("taken") else 0
+    if fate == "thinned":
+        taken = (frames + 1) // 2
     position += taken * LANDMARK_BYTES_PER_FRAME
     ledger.count_sent(frames)
     if fate == "accepted":
         return position, ledger.count_accepted(frames, frames, position)
+    if fate == "thinned":
+        return position, ledger.count_accepted(frames, taken, position)
     if fate.startswith("lost"):
         ledger.count_unanswered(frames)
     else:
@@ -45,12 +57,13 @@ def test_a_server_that_keeps_its_word_is_never_blamed(
 
 @given(FATES)
 def test_frames_are_conserved(fates: list[tuple[str, int]]) -> None:
-    """Every frame sent is accepted, refused or unanswered."""
+    """Every frame sent is accepted, thinned, refused or unanswered."""
     ledger = SessionLedger(fresh=True)
     position = 0
     for fate, frames in fates:
         position, _ = _send(ledger, fate, frames, position)
-    assert ledger.sent == ledger.accepted + ledger.refused + ledger.unanswered
+    settled = ledger.accepted + ledger.thinned + ledger.refused + ledger.unanswered
+    assert ledger.sent == settled
     assert ledger.sent == sum(frames for _, frames in fates)
 
 
@@ -100,10 +113,10 @@ def test_a_position_between_frames_is_wrong(odd: int) -> None:
 
 @given(st.integers(1, 20), st.integers(-5, 40))
 def test_a_claim_of_other_frames_is_told(sent: int, claimed: int) -> None:
-    """An answer for more frames than were sent, or for fewer, is told; what it lacks is refused."""
+    """An answer for more frames than were sent, or for none, is told; what it lacks is thinned."""
     ledger = SessionLedger(fresh=True)
     ledger.count_sent(sent)
     told = ledger.count_accepted(sent, claimed, claimed * LANDMARK_BYTES_PER_FRAME)
-    assert (told is None) == (claimed == sent)
-    assert ledger.sent == ledger.accepted + ledger.refused
+    assert (told is None) == (0 < claimed <= sent)
+    assert ledger.sent == ledger.accepted + ledger.thinned
     assert 0 <= ledger.accepted <= sent

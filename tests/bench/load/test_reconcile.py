@@ -17,6 +17,7 @@ _SOME = st.integers(1, 10_000)
 _REFUSALS = ("inbox_full", "rate_session_exceeded", "draining", "gzip_corrupt")
 _COUNTED_HOSTILE = ("400 timestamps_backwards", "429 frame_memory_full")
 _UNCOUNTED_HOSTILE = ("401 token_expired", "413 body_too_large", "400 several_members")
+_AFTER_ACCEPTANCE = (Outcome.AGGREGATED, Outcome.SHED, Outcome.LOST)
 _SEEN = "penstock_frames_seen_total"
 _PENDING = "penstock_frames_pending"
 
@@ -24,6 +25,14 @@ _PENDING = "penstock_frames_pending"
 def _sample(reason: Reason) -> str:
     outcome = reason.outcome.value
     return f'penstock_frames_total{{outcome="{outcome}",reason="{reason.value}"}}'
+
+
+# What no client of the harness tells of is not the harness's to check.
+_NOT_TOLD = {
+    _sample(reason)
+    for reason in Reason
+    if reason.outcome is Outcome.UNSENT and reason is not Reason.UNSENT_REFUSED
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,8 @@ class World:
 
 
 def _grow(metrics: Metrics, reason: Reason, frames: int) -> None:
-    metrics[_SEEN] += frames
+    if reason.outcome is not Outcome.UNSENT:
+        metrics[_SEEN] += frames
     metrics[_sample(reason)] += frames
 
 
@@ -47,7 +57,7 @@ def worlds(draw: st.DrawFn, *, unanswered: st.SearchStrategy[int]) -> World:
     after = dict(before)
     settled = draw(
         st.dictionaries(
-            st.sampled_from([r for r in Reason if r.outcome is not Outcome.REFUSED]), _COUNTS
+            st.sampled_from([r for r in Reason if r.outcome in _AFTER_ACCEPTANCE]), _COUNTS
         )
     )
     for reason, frames in settled.items():
@@ -60,9 +70,14 @@ def worlds(draw: st.DrawFn, *, unanswered: st.SearchStrategy[int]) -> World:
     lost = draw(unanswered)
     # Of what went unanswered, some arrived.
     _grow(after, Reason.USED, draw(st.integers(0, lost)))
+    thinned = settled.pop(Reason.POLICY_THINNED, 0)
     accepted = sum(settled.values())
-    sent = accepted + sum(refused.values()) + lost
-    return World(ClientSide(sent, accepted, refused, lost, hostile), before, after)
+    sent = accepted + thinned + sum(refused.values()) + lost
+    told, perhaps = draw(_COUNTS), draw(unanswered)
+    _grow(after, Reason.UNSENT_REFUSED, told + draw(st.integers(0, perhaps)))
+    client = ClientSide(sent, accepted, refused, lost, hostile, frames_thinned=thinned)
+    client = replace(client, frames_told=told, frames_told_perhaps=perhaps)
+    return World(client, before, after)
 
 
 def _holds(world: World) -> bool:
@@ -95,9 +110,9 @@ def test_any_wrong_number_is_found(world: World, data: st.DataObject) -> None:
     elif what == "wrong_hostile":
         client = replace(client, wrong_hostile={"hostile_slow 202": abs(off)})
     elif what == "before":
-        before[data.draw(st.sampled_from(sorted(before.keys() - {_PENDING})))] += off
+        before[data.draw(st.sampled_from(sorted(before.keys() - {_PENDING} - _NOT_TOLD)))] += off
     elif what == "after":
-        after[data.draw(st.sampled_from(sorted(after)))] += off
+        after[data.draw(st.sampled_from(sorted(after.keys() - _NOT_TOLD)))] += off
     elif what in _COUNTED_HOSTILE:
         hostile = {**client.hostile_frames, what: client.hostile_frames[what] + off}
         client = replace(client, hostile_frames=hostile)

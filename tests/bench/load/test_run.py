@@ -24,6 +24,8 @@ from penstock.bench.load.seconds import Seconds, ServerLook, merge
 from penstock.bench.load.target import Target, start_penstock
 from penstock.bench.load.worker import Tick, WorkerAccount
 from penstock.bench.report.models import LoadPlan, LoadRun, Second
+from penstock.bench.scrape import Metrics
+from penstock.bench.scrape import scrape_if_served as scrape_really
 from penstock.bench.scrape import settle as settle_really
 
 Emit = Callable[[Tick], None]
@@ -83,6 +85,11 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         return None if target.name == NOWHERE.name else settle_really(target)
 
     monkeypatch.setattr(run, "settle", settle)
+    monkeypatch.setattr(run, "scrape_if_served", _no_metrics)
+
+
+def _no_metrics(target: Target) -> Metrics | None:
+    return None if target.name == NOWHERE.name else scrape_really(target)
 
 
 def _run(

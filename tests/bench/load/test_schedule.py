@@ -173,10 +173,42 @@ def test_the_workers_share_the_connections(connections: int, processes: int) -> 
     [
         {"jitter": 0.6}, {"jitter": -0.1}, {"interval_seconds": 0}, {"seconds": -1},
         {"sessions": 0}, {"frames_a_batch": 0}, {"connections": 1, "processes": 2},
-        {"reconnect_share": 1.5}, {"hostile_share": -0.1},
+        {"reconnect_share": 1.5}, {"hostile_share": -0.1}, {"ends_per_second": -1},
+        {"ends_per_second": 1, "reconnect_share": 0.5}, {"orgs": 0}, {"noisy_sessions": 20},
     ],
 )  # fmt: skip
 def test_impossible_plans_are_refused(plan: MakePlan, changes: dict[str, float]) -> None:
     """A plan that cannot be kept is told before anything is sent."""
     with pytest.raises(BenchError):
         check_plan(plan(**changes))
+
+
+@given(PLANS, st.floats(0.1, 30))
+def test_ends_come_at_their_rate(plan: LoadPlan, rate: float) -> None:
+    """So many sessions a second end and are replaced, one after the other, once all have begun."""
+    plan = plan.model_copy(update={"ends": True, "ends_per_second": rate, "reconnect_share": 0.0})
+    sessions = _all(plan)
+    ends = sorted(due.at for dues in sessions for due in dues if due.kind is Kind.END and due.last)
+    assert all(plan.ramp_seconds <= at < plan.ramp_seconds + plan.seconds for at in ends)
+    # Of those that were due, only sessions without a batch of their own have no end.
+    assert len(ends) <= rate * plan.seconds + 1
+    if plan.sessions > 10 * rate * plan.interval_seconds:
+        assert len(ends) >= rate * (plan.seconds - plan.interval_seconds) * 0.5 - 1
+    for dues in sessions:
+        numbers = [due.number for due in dues if due.kind is Kind.POSE]
+        lives = [due.number for due in dues if due.kind is Kind.END]
+        # Each session counts its own batches from 0, and its end says how many they were.
+        assert numbers == [n for batches in lives for n in range(batches)]
+        assert all(lives)
+        assert [due.at for due in dues] == sorted(due.at for due in dues)
+
+
+def test_replaced_sessions_leave_the_batches_as_they_are(plan: MakePlan) -> None:
+    """A place's batches are due at the same moments, whichever session sends them."""
+    changes: dict[str, float] = {"seconds": 5, "ends": True}
+    with_ends = _all(plan(**changes, ends_per_second=7.0))
+    without = _all(plan(**changes))
+    for some, others in zip(with_ends, without, strict=True):
+        assert [one.at for one in some if one.kind is Kind.POSE] == [
+            one.at for one in others if one.kind is Kind.POSE
+        ]

@@ -189,10 +189,12 @@ def test_penstock_is_started_and_gone(tmp_path: Path, monkeypatch: pytest.Monkey
     """A Penstock of its own serves the run, says its settings, hears no Ctrl-C, leaves nothing."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    with start_penstock(sessions=20_001, connections=8, settings={"inbox_batches": 7}) as target:
+    with start_penstock(
+        sessions=20_001, connections=8, settings={"spool_queue_chunks": 7}
+    ) as target:
         assert Kind.POSE in target.routes
         assert scrape(target)["penstock_frames_pending"] == 0
-        assert target.facts["setting inbox_batches"] == "7"
+        assert target.facts["setting spool_queue_chunks"] == "7"
         assert target.facts["setting max_live_sessions"] == "20001"
         assert (target.cpu_seconds() or 0) > 0
         assert target.pid is not None

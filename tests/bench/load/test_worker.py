@@ -9,7 +9,7 @@ import pytest
 
 from penstock.bench.latencies import Latencies
 from penstock.bench.load import hostile, schedule, worker
-from penstock.bench.load.plan import HOSTILE, Assignment, Kind
+from penstock.bench.load.plan import HOSTILE, Assignment, Kind, numbers_used, org_of
 from penstock.bench.load.schedule import Schedule
 from penstock.bench.report.models import LoadPlan
 
@@ -27,7 +27,8 @@ def _due(plan: LoadPlan, kind: Kind) -> int:
 
 def _conserved(account: worker.WorkerAccount) -> bool:
     refused = sum(account.frames_refused.values())
-    return account.frames_sent == account.frames_accepted + refused + account.frames_unanswered
+    taken = account.frames_accepted + account.frames_thinned
+    return account.frames_sent == taken + refused + account.frames_unanswered
 
 
 def test_a_sound_server_gets_all_that_was_planned(serve: Serve, load: Load, plan: MakePlan) -> None:
@@ -327,3 +328,86 @@ def test_the_parts_travel_between_processes(serve: Serve, load: Load, plan: Make
     outcome = load(serve().address, seconds=0.1)
     for part in (task, outcome.account, outcome.ticks):
         assert pickle.loads(pickle.dumps(part)) == part  # noqa: S301  our own bytes
+
+
+def test_a_thinned_batch_is_no_contradiction(serve: Serve, load: Load, plan: MakePlan) -> None:
+    """Frames that a 202 says it did not keep are thinned: counted, and not held against it."""
+    seen = serve(thin_every=3)
+    account = load(seen.address).account
+    planned = _due(plan(), Kind.POSE)
+    assert account.outcomes == {Kind.POSE: {"202": planned}}
+    assert account.frames_thinned == 5 * (planned // 3)
+    assert account.frames_accepted == 10 * planned - account.frames_thinned
+    assert (account.mismatches, account.frames_refused) == (0, {})
+    assert _conserved(account)
+    assert sum(account.losses.due) - sum(account.losses.kept) == account.frames_thinned
+
+
+def test_who_is_told_to_wait_sends_nothing_and_says_so(
+    serve: Serve, load: Load, plan: MakePlan
+) -> None:
+    """After a refusal a patient is silent for the time told, and then tells what it left out."""
+    seen = serve(refuse_every=4, retry_after=1)
+    changes = {"sessions": 4, "seconds": 2.4, "honour_retry_after": True, "ends": True}
+    account = load(seen.address, **changes).account
+    poses, due = account.outcomes[Kind.POSE], _due(plan(**changes), Kind.POSE)
+    assert sum(poses.values()) == due
+    assert account.frames_withheld == 10 * poses["withheld"] > 10 * due // 4
+    assert account.retry_after == {"1": poses["429 rate_session"]}
+    assert account.frames_sent == 10 * (due - poses["withheld"])
+    assert _conserved(account)
+    # Each frame is told of once: what no batch told of, the end does.
+    told = [int(text.partition(";")[0]) for text in seen.told]
+    assert all(text.endswith(";reason=refused") for text in seen.told)
+    assert sum(told) == account.frames_withheld
+    assert account.frames_told + account.frames_told_perhaps == account.frames_withheld
+    assert account.frames_told > 0
+    # No end waited for the time told.
+    assert account.outcomes[Kind.END] == {"200": 4}
+    assert sum(account.losses.due) == 10 * due
+    assert sum(account.losses.kept) == account.frames_accepted
+
+
+def test_who_does_not_listen_sends_all(serve: Serve, load: Load, plan: MakePlan) -> None:
+    """Without the option the whole load is offered, whatever the refusals say."""
+    seen = serve(refuse_every=4, retry_after=1)
+    account = load(seen.address).account
+    assert account.frames_sent == 10 * _due(plan(), Kind.POSE)
+    assert (account.frames_withheld, seen.told) == (0, [])
+    assert account.retry_after == {"1": account.outcomes[Kind.POSE]["429 rate_session"]}
+
+
+@pytest.mark.parametrize("connections", [3, None])
+def test_ended_sessions_are_replaced(
+    serve: Serve, load: Load, plan: MakePlan, connections: int | None
+) -> None:
+    """Sessions end all along, each once and after its last batch, and new ones go on for them."""
+    seen = serve()
+    changes = {"seconds": 1.0, "ends": True, "ends_per_second": 20.0, "connections": connections}
+    account = load(seen.address, **changes).account
+    made = plan(**changes)
+    assert account.outcomes[Kind.POSE] == {"202": _due(made, Kind.POSE)}
+    ended = [session for session, _ in seen.ends]
+    assert len(ended) == len(set(ended)) == _due(made, Kind.END) == 40
+    assert set(ended) == set(seen.batches)
+    assert seen.late_batches == 0
+    assert account.outcomes[Kind.END] == {"200": 40}
+    assert account.mismatches == 0
+    assert len(account.losses.due) == account.sessions_started == 40 <= numbers_used(made)
+    assert sum(account.losses.due) == account.frames_sent
+
+
+def test_a_noisy_neighbour_has_its_own_connections(
+    serve: Serve, load: Load, plan: MakePlan
+) -> None:
+    """The sessions that an organisation has too many take none of the others' connections."""
+    seen = serve(stall_at=40, stall_seconds=0.4)
+    changes: dict[str, Any] = {"orgs": 3, "noisy_sessions": 10, "connections": 3}
+    account = load(seen.address, **changes).account
+    made = plan(**changes)
+    orgs = Counter(org_of(made, session) for session in range(made.sessions))
+    assert Counter(account.losses.org) == orgs == {0: 14, 1: 3, 2: 3}
+    # All of both are in use while the server stands still.
+    assert seen.most_at_once == 6
+    of_others = Latencies.decode(account.latencies["pose of the others"])
+    assert len(of_others) == _due(made, Kind.POSE) * 6 // 20

@@ -7,20 +7,29 @@ import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
 
+from penstock.bench.neighbour import ratios
 from penstock.bench.report.models import (
     CapacityRun,
     Check,
     Latency,
     LoadPlan,
     LoadRun,
+    NeighbourRound,
+    NeighbourRun,
+    NeighbourSide,
     Peer,
     PeerRound,
     PeersRun,
+    PolicyCost,
+    PolicyCostRun,
+    PressureRun,
+    PressureStep,
     Report,
     ScaleLine,
     ScalePoint,
     ScaleRun,
     Second,
+    SessionLosses,
     Trial,
 )
 
@@ -267,6 +276,107 @@ def _make_scale(seed: int = 1, *, slope: float = 18.3, **changes: object) -> Rep
     return Report.model_validate(_about(kind="scale", scale=ScaleRun(lines=lines), **changes))
 
 
+def _losses(rng: np.random.Generator, times: float) -> SessionLosses:
+    shares = sorted(float(share) for share in rng.beta(1 + times, 20, size=101))
+    return SessionLosses(
+        sessions=2000,
+        frames_due=400_000,
+        frames_lost=round(400_000 * float(np.mean(shares))),
+        unfair_share=float(rng.uniform(0.01, 0.2)),
+        share_min=shares[0],
+        share_median=shares[50],
+        share_p95=shares[95],
+        share_max=shares[-1],
+        gap_median_ms=0.0,
+        gap_p95_ms=800.0,
+        gap_max_ms=1100.0 * times,
+        shares=shares,
+    )
+
+
+def _make_pressure(seed: int = 1, *, slower: float = 1.0, **changes: object) -> Report:
+    rng = np.random.default_rng(seed)
+    steps = []
+    for times in (0.5, 1.0, 5.0):
+        load = _make_load(seed, slower=slower * times, seconds=20, count=500).load
+        assert load is not None
+        update = {
+            "losses": _losses(rng, times),
+            "frames_thinned": int(rng.integers(1, 1000)),
+            "frames_withheld": int(rng.integers(1, 1000)),
+            "server_frames": {
+                "aggregated used": 300_000,
+                "refused policy_refused": int(rng.integers(1, 9000)),
+                "shed policy_thinned": int(rng.integers(1, 9000)),
+            },
+            "retry_after": {"1": 40, "2": 7, "11": 2},
+            "scheduler_delay_peak_ms": 40.0,
+            "latency": load.latency | {"end": _latency(rng, 400, 1.0)},
+            "outcomes": load.outcomes | {"end": {"200": 399, "unanswered": 1}},
+        }
+        run = load.model_copy(update=update)
+        steps.append(PressureStep(times=times, batches_a_second=times * 4000, run=run))
+    run_ = PressureRun(capacity=4000.0, capacity_found=True, steps=steps)
+    return Report.model_validate(_about(**changes) | {"kind": "pressure", "pressure": run_})
+
+
+def _make_neighbour(seed: int = 1, *, slower: float = 1.0, **changes: object) -> Report:
+    rng = np.random.default_rng(seed)
+
+    def side(due: float) -> NeighbourSide:
+        p99 = 4.0 * slower * float(rng.uniform(0.9, 1.1))
+        return NeighbourSide(
+            p50_ms=p99 / 5,
+            p99_ms=p99,
+            loss_share=0.0,
+            frames_due=90_000,
+            first_due_a_second=due,
+            first_taken_a_second=40.0,
+        )
+
+    rounds = [NeighbourRound(quiet=side(40), noisy=side(2000)) for _ in range(4)]
+    run = NeighbourRun(orgs=20, quota=40, times=50, rounds=rounds, ratios=ratios(rounds))
+    return Report.model_validate(_about(**changes) | {"kind": "neighbour", "neighbour": run})
+
+
+def _make_cost(seed: int = 1, *, slower: float = 1.0, **changes: object) -> Report:
+    rng = np.random.default_rng(seed)
+    costs = []
+    for state, us in (("calm", 1.0), ("thinning", 4.0)):
+        repeats = [us * slower * float(factor) for factor in rng.uniform(0.95, 1.05, size=7)]
+        costs.append(
+            PolicyCost.model_validate(
+                {
+                    "state": state,
+                    "candidates": 3,
+                    "us_a_batch": float(np.median(repeats)),
+                    "repeats_us": repeats,
+                    "outcomes": {"admit": 10, "thin": 90},
+                }
+            )
+        )
+    run = PolicyCostRun(batches=20_000, sessions=2000, empty_loop_us=0.06, costs=costs)
+    return Report.model_validate(_about(**changes) | {"kind": "policy-cost", "policy_cost": run})
+
+
+@pytest.fixture
+def make_pressure() -> Make:
+    """Give the maker of pressure reports."""
+    return _make_pressure
+
+
+@pytest.fixture
+def make_neighbour() -> Make:
+    """Give the maker of neighbour reports."""
+    return _make_neighbour
+
+
+@pytest.fixture
+def make_cost() -> Make:
+    """Give the maker of reports of the policy's cost."""
+    return _make_cost
+
+
 @pytest.fixture
 def make_load() -> Make:
     """Give the maker of load reports."""
@@ -291,7 +401,9 @@ def make_scale() -> Make:
     return _make_scale
 
 
-@pytest.fixture(params=["load", "capacity", "peers", "scale"])
+@pytest.fixture(
+    params=["load", "capacity", "peers", "scale", "pressure", "neighbour", "policy-cost"]
+)
 def make(request: pytest.FixtureRequest) -> Make:
     """Give the maker of each kind in turn."""
     makers: dict[str, Make] = {
@@ -299,5 +411,8 @@ def make(request: pytest.FixtureRequest) -> Make:
         "capacity": _make_capacity,
         "peers": _make_peers,
         "scale": _make_scale,
+        "pressure": _make_pressure,
+        "neighbour": _make_neighbour,
+        "policy-cost": _make_cost,
     }
     return makers[request.param]

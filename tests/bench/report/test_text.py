@@ -4,7 +4,15 @@ import pytest
 
 from penstock.bench.report import units
 from penstock.bench.report.html import render_html
-from penstock.bench.report.models import CapacityRun, LoadRun, PeersRun, Report
+from penstock.bench.report.models import (
+    CapacityRun,
+    LoadRun,
+    NeighbourRun,
+    PeersRun,
+    PolicyCostRun,
+    PressureRun,
+    Report,
+)
 from penstock.bench.report.text import WIDTH, render_text
 
 Make = Callable[..., Report]
@@ -23,6 +31,12 @@ def _expected(report: Report) -> list[str]:
         for line in report.scale.lines:
             told += [line.name, line.told, line.x_name, f"{line.r_squared:.4f}"]
             told += [units.figure(point.y) for point in line.points]
+    if report.pressure is not None:
+        told += _of_pressure(report.pressure)
+    if report.neighbour is not None:
+        told += _of_neighbour(report.neighbour)
+    if report.policy_cost is not None:
+        told += _of_cost(report.policy_cost)
     return told
 
 
@@ -57,6 +71,34 @@ def _of_peers(run: PeersRun) -> Iterator[str]:
         yield from map(units.figure, (peer.rate, min(rates), max(rates), peer.ratio))
         yield from map(units.figure, (peer.ratio_low, peer.ratio_high))
     yield from ("429: 35", "90.0", "to go", "to plain")
+
+
+def _of_pressure(run: PressureRun) -> Iterator[str]:
+    for step in run.steps:
+        made, losses = step.run, step.run.losses
+        assert losses is not None
+        yield from map(
+            units.share,
+            (losses.unfair_share, losses.share_min, losses.share_p95, losses.share_max),
+        )
+        yield from map(units.figure, (losses.gap_p95_ms, losses.gap_max_ms))
+        yield from (units.count(losses.frames_due), units.figure(made.scheduler_delay_peak_ms))
+        yield from (units.figure(made.latency[kind].p99_ms) for kind in ("pose", "end"))
+        yield from map(units.mebibytes, (made.rss_peak_bytes, made.rss_last_bytes))
+
+
+def _of_neighbour(run: NeighbourRun) -> Iterator[str]:
+    for one in run.ratios[:2]:
+        yield from map(units.figure, (one.quiet, one.quiet_low, one.quiet_high, one.noisy))
+    for both in run.rounds:
+        yield from (units.figure(one.p99_ms) for one in (both.quiet, both.noisy))
+
+
+def _of_cost(run: PolicyCostRun) -> Iterator[str]:
+    for one in run.costs:
+        found = (one.us_a_batch, min(one.repeats_us), max(one.repeats_us))
+        yield from (one.state, str(one.candidates), *map(units.figure, found))
+    yield from ("90.0%", "20,000", "2,000", *map(units.figure, (run.empty_loop_us,)))
 
 
 def test_every_figure_is_shown_in_the_terminal_and_on_the_page(make: Make) -> None:

@@ -6,7 +6,10 @@ from penstock.commands.bench.capacity import capacity
 from penstock.commands.bench.compare import compare
 from penstock.commands.bench.grants import grants
 from penstock.commands.bench.load import load
+from penstock.commands.bench.neighbour import neighbour
 from penstock.commands.bench.peers import peers
+from penstock.commands.bench.policy_cost import policy_cost
+from penstock.commands.bench.pressure import pressure
 from penstock.commands.bench.scale import scale
 from penstock.commands.bench.show import show
 
@@ -18,6 +21,9 @@ app.command()(load)
 app.command()(capacity)
 app.command()(peers)
 app.command()(scale)
+app.command()(pressure)
+app.command()(neighbour)
+app.command()(policy_cost)
 app.command()(compare)
 app.command()(show)
 app.command()(grants)
