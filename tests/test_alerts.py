@@ -32,7 +32,7 @@ def test_prometheus_takes_the_rules(check: tuple[str, str]) -> None:
 
 
 def test_the_rules_watch_metrics_that_exist() -> None:
-    """Every metric that a rule or its test names is in the reference, which is made from the code."""
+    """Every metric that a rule or its test names is in the reference made from the code."""
     known = set(re.findall(r"`(penstock_\w+)`", (ROOT / "docs/reference/metrics.md").read_text()))
     for name in ("alerts.yml", "alerts.test.yml"):
         named = set(re.findall(r"\bpenstock_[a-z_]+", (RULES / name).read_text()))
