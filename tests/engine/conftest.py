@@ -342,7 +342,7 @@ async def _open_world(
         Pacer(clock, FLUSH_SECONDS),
         writer,
         turbine,
-        Sluice(book, clock),
+        Sluice(cast("Any", book), clock),
         clock,
         flush_bytes,
     )
