@@ -132,7 +132,11 @@ class Endings:
         entry = await self._ledger.final_of(session_id)
         if entry is None:
             return None
-        final = Final.from_plain(dict(entry.body))
+        try:
+            final = Final.from_plain(dict(entry.body))
+        except (KeyError, TypeError, ValueError) as error:
+            detail = f"the session's final is none that this version reads: {error}"
+            raise LedgerUnavailableError(LedgerReason.CORRUPT, detail) from None
         self._keep(final)
         return final
 

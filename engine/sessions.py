@@ -252,6 +252,9 @@ class Sessions:
             logger.error(  # noqa: TRY400 - the message says it all; the stack is the store's
                 "session.recovery_failed", extra={"session_id": session_id, "error": str(error)}
             )
+        except Exception as error:  # noqa: BLE001 - a session's failure stays in its session
+            reading.failure = "a fault of this service; its log has the session"
+            _log_crash(session_id, f"{type(error).__name__}: {error}", error)
         else:
             reading.failure = None
             if recovered is not None and ended is None:

@@ -65,6 +65,8 @@ class Parts:
 def create_app(parts: Parts) -> QuartTrio:
     """Put the routes together."""
     app = QuartTrio("penstock", static_folder=None, template_folder=None)
+    # A redirect to the path with a slash less would be HTML, and trust the Host that came.
+    app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_MEMBER_BYTES
     app.config["BODY_TIMEOUT"] = None
     app.config["RESPONSE_TIMEOUT"] = None

@@ -19,7 +19,8 @@ def read_body(model: type[Model], body: bytes) -> Model | Answer:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])
-    message = first["msg"][:1].lower() + first["msg"][1:]
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
     if not field:
         return problem_answer(Problem.BODY_MALFORMED, f"the body is not what it must be: {message}")
     seen = None

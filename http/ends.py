@@ -1,8 +1,11 @@
 """`POST /v1/sessions/{id}/end`: a session's last word, which is never dropped."""
 
+import contextlib
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from penstock.engine.endings import (
     EndConflict,
@@ -27,12 +30,23 @@ MAX_END_BYTES = 16 * 1024
 ENDS = Route("/v1/sessions/{id}/end", MAX_END_BYTES)
 
 
+def _instant(value: object) -> datetime:
+    """Read a moment that is written out, with its zone."""
+    if isinstance(value, str) and "T" in value.upper():
+        with contextlib.suppress(ValueError):
+            at = datetime.fromisoformat(value)
+            # Beyond these years, other zones and other programs have no name for the moment.
+            if at.tzinfo is not None and 1970 < at.year < 9999:
+                return at
+    raise ValueError("must be a moment with its zone, such as 2026-05-07T10:30:00.000Z")
+
+
 class EndBody(BaseModel):
     """What the client sends. Keys that are not known are left alone."""
 
     model_config = ConfigDict(extra="ignore")
 
-    ended_at: AwareDatetime
+    ended_at: Annotated[datetime, PlainValidator(_instant)]
     client_status: ClientStatus
     exercise_id: str | None = Field(default=None, max_length=200)
     total_frames_attempted: int | None = Field(default=None, ge=0, le=2**53)

@@ -155,9 +155,11 @@ def final_of(db: sqlite3.Connection, session_id: str) -> FinalEntry | None:
     if row is None:
         return None
     found, org_id, principal_id, revision, status, ended_unix_ms, body = row
-    return FinalEntry(
-        found, org_id, principal_id, revision, status, ended_unix_ms, orjson.loads(body)
-    )
+    try:
+        plain = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        plain = {}  # whoever asked finds that it is no final, and says so
+    return FinalEntry(found, org_id, principal_id, revision, status, ended_unix_ms, plain)
 
 
 def policy_book(db: sqlite3.Connection) -> StoredBook | None:

@@ -1,5 +1,6 @@
 # ruff: noqa: ARG001 - pytest-trio takes its clock from a test's arguments
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -264,3 +265,44 @@ async def test_missing_frames_that_nobody_explains_are_suspicious(
         assert isinstance(outcome, Ended)
         assert outcome.final.suspicious_gap is True
         assert outcome.final.frames_dropped == 90
+
+
+@pytest.mark.parametrize("body", [{}, {"v": 2}, {"v": 1}], ids=["empty", "newer", "cut"])
+async def test_a_final_that_cannot_be_read_stays_its_sessions_trouble(
+    autojump_clock: MockClock,
+    open_world: OpenWorld,
+    make_arrival: MakeArrival,
+    body: dict[str, Any],
+) -> None:
+    """Late frames and ends of that session are refused; the process and the others go on."""
+    async with open_world() as world:
+        await world.offer(make_arrival(4))
+        assert isinstance(await world.end(), Ended)
+        spool, finals = world.spool, world.finals
+    spool.next_process()
+    finals.rows = {name: replace(row, body=body) for name, row in finals.rows.items()}
+    async with open_world(spool, finals) as world:
+        late = await world.offer(make_arrival(2, 1000))
+        assert isinstance(late, Refusal)
+        assert late.reason is Reason.RECOVERY_FAILED
+        assert isinstance(await world.end(), EndDelayed)
+        assert isinstance(await world.offer(make_arrival(2), 2), Admitted)
+        assert isinstance(await world.end(2), Ended)
+
+
+async def test_a_fault_in_a_recovery_stays_there(
+    autojump_clock: MockClock, open_world: OpenWorld, make_arrival: MakeArrival
+) -> None:
+    """A mistake of ours on one session's way back to life does not end the process."""
+    async with open_world() as world:
+        await world.offer(make_arrival(4))
+        await trio.sleep(2)
+        spool = world.spool
+    spool.next_process()
+    async with open_world(spool) as world:
+        world.finals.failure = ZeroDivisionError()
+        refusal = await world.offer(make_arrival(2, 1000))
+        assert isinstance(refusal, Refusal)
+        assert refusal.reason is Reason.RECOVERY_FAILED
+        world.finals.failure = None
+        assert isinstance(await world.offer(make_arrival(2, 1000)), Admitted)

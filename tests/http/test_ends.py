@@ -120,6 +120,12 @@ BAD = {
     "no status": ({"ended_at": "2026-05-07T10:30:00Z"}, "client_status", None),
     "no time": ({"client_status": "completed"}, "ended_at", None),
     "a time without a zone": (ENDED | {"ended_at": "2026-05-07T10:30:00"}, "ended_at", None),
+    "a time that is a number": (ENDED | {"ended_at": "1777777777"}, "ended_at", None),
+    "a time before all time": (
+        ENDED | {"ended_at": "0001-01-01T00:00:00Z"},
+        "ended_at",
+        None,
+    ),
     "another status": (ENDED | {"client_status": "done"}, "client_status", "'done'"),
     "a negative count": (
         ENDED | {"total_frames_attempted": -1},
