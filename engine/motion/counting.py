@@ -1,0 +1,304 @@
+"""Which turns are repetitions: the working joint, where it rests, and what does not belong.
+
+Theory of operation
+-------------------
+::
+
+    tracks -> for each joint: swings that count -> out and back again -> hidden ones filled in
+                                             -> those unlike the others taken out -> a score
+           -> the joint with the best score
+
+A repetition leaves the resting level, turns, and comes back. All joints move in an exercise, so a
+repetition is also a pattern over all signals: how far each is at the turn from where it is before
+and after. Setting up, putting down and walking off have other patterns, which is how they are told
+from the exercise although one joint goes as far in them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from penstock.engine.motion.exercises import WEIGHTS, Guide
+from penstock.engine.motion.hidden import hidden, rhythm
+from penstock.engine.motion.signals import LEAN, SIDES
+from penstock.engine.motion.track import Track
+
+Kind = Literal["whole", "head", "tail", "hidden"]
+Side = Literal["left", "right", "both", "middle"]
+
+# A repetition that the session's beginning or end cuts counts if it came as far as this, compared
+# with its neighbours: then its turn was seen.
+_CUT_SHARE: Final = 0.6
+# Cosine of a repetition's pattern with the most typical one: below the first it is another motion,
+# below the second also when parts of it were not seen; at the edges of a set it has to be within
+# the third, or four times their usual distance, of the others.
+_LIKE: Final = 0.7
+_LIKE_UNSEEN: Final = 0.5
+_LIKE_EDGE: Final = 0.2
+_EDGE_SPREADS: Final = 4.0
+_UNSEEN_SHARE: Final = 0.25
+# A pause of so many periods parts two sets.
+_PAUSE_PERIODS: Final = 2.5
+_LEAST_PATTERNS: Final = 3
+# The exercise's first signal against its others.
+_FIRST_WEIGHT: Final = 1.5
+# The other side alternates with the working one when it turns while that one rests, as often.
+_ALTERNATES: Final = (0.4, 0.7)
+_RESTING_SHARE: Final = 0.35
+_SAME_SHARE: Final = 0.5
+
+
+@dataclass(slots=True, frozen=True)
+class Excursion:
+    """One way out and back on one track. `number` is its turn's there; -1 for a hidden one."""
+
+    start: int
+    turn: float
+    end: int
+    degrees: float
+    kind: Kind
+    side: Side
+    number: int
+    unseen_ms: int
+    likeness: float = 1.0
+
+    @property
+    def seen(self) -> bool:
+        """Tell whether its turn was seen."""
+        return self.kind != "hidden"
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Counted:
+    """What one joint's tracks say. `sign` is 1 where the joint rests low, -1 where it rests high."""
+
+    joint: str
+    side: Side
+    sign: int
+    excursions: tuple[Excursion, ...]
+    tracks: Mapping[Side, Track]
+    score: float
+
+
+def count(
+    tracks: Mapping[str, Track], told: Guide | None, only: str | None = None
+) -> Counted | None:
+    """Count by the joint that shows the exercise best; None when nothing moves.
+
+    `only` names the joint that was decided on before.
+    """
+    names = told.signals if told else tuple(WEIGHTS)
+    if only is not None:
+        names = (only,)
+    best: Counted | None = None
+    for name in names:
+        found = _by_joint(tracks, name, told)
+        if found is None:
+            continue
+        if told and name == names[0]:
+            found = replace(found, score=found.score * _FIRST_WEIGHT)
+        if best is None or found.score > best.score:
+            best = found
+    return best
+
+
+def _by_joint(tracks: Mapping[str, Track], joint: str, told: Guide | None) -> Counted | None:
+    sides: dict[Side, Track] = {"middle": tracks[LEAN]} if joint == LEAN and LEAN in tracks else {}
+    if joint != LEAN:
+        for side in SIDES:
+            if (found := tracks.get(f"{joint}_{side}")) is not None:
+                sides["left" if side == "left" else "right"] = found
+    if not sides:
+        return None
+    large = max(track.large_swing() for track in sides.values())
+    kept: list[tuple[float, Side, Track]] = []
+    for named, track in sides.items():
+        counting = track.pruned(large)
+        if (period := counting.period()) is not None:
+            counting = track.pruned(large, period)
+        if len(counting) > 1:
+            kept.append((sum(counting.swings()), named, counting))
+    if not kept:
+        return None
+    kept.sort(key=lambda one: -one[0])
+    prior = 0
+    if told and told.rests_high:
+        prior = 1 if joint == "leg_height" else -1
+    _, side, lead = kept[0]
+    sign = _resting(lead, prior)
+    found = _excursions(lead, sign, side)
+    if len(kept) > 1:
+        _, other_side, other = kept[1]
+        both = _alternating(found, lead, _excursions(other, sign, other_side), sign)
+        if both is not None:
+            found, side = both, "both"
+    found = _alike(tracks, found)
+    seen = [one for one in found if one.seen]
+    if not seen:
+        return None
+    degrees = np.array([one.degrees for one in seen])
+    apart = np.diff([one.turn for one in found])
+    uneven = float(degrees.std() / max(degrees.mean(), 1e-9))
+    uneven += float(apart.std() / max(apart.mean(), 1.0)) if len(apart) > 1 else 0.5
+    likeness = max(0.0, float(np.mean([one.likeness for one in seen])))
+    score = float(np.median(degrees)) * WEIGHTS.get(joint, 0.5) * np.exp(-uneven)
+    score *= np.sqrt(len(seen)) * (len(seen) / len(found)) ** 2 * likeness**2
+    return Counted(
+        joint, side, sign, tuple(found), {one: track for _, one, track in kept}, float(score)
+    )
+
+
+def _resting(track: Track, prior: int) -> int:
+    """Tell where it rests: 1 low, -1 high."""
+    value, count = track.value, len(track)
+    first_high, last_high = value[0] > value[1], value[-1] > value[-2]
+    departs = track.departs()
+    if first_high == last_high:
+        # A recording that was cut tightly begins and ends at rest.
+        half = float(np.median(np.diff(track.at)))
+        tight = departs[0] - track.at[0], track.at[-1] - track.arrive[-1]
+        if max(tight) <= half / 2 or not prior:
+            return -1 if first_high else 1
+    if prior:
+        return prior
+    stayed = [0, 0]
+    for n in range(count):
+        stayed[(n % 2 == 0) == first_high] += departs[n] - track.arrive[n]
+    return 1 if stayed[False] >= stayed[True] else -1
+
+
+def _excursions(track: Track, sign: int, side: Side) -> list[Excursion]:
+    value = [sign * one for one in track.value]
+    last = len(track) - 1
+    tops = [(n % 2 == 0) == (value[0] > value[1]) for n in range(last + 1)]
+    usual = rhythm(track, tops)
+    period = float(np.median(usual.cycles)) if usual.cycles else None
+    unseen, departs = track.unseen(), track.departs()
+    missing = hidden(track, tops, usual)
+    found = []
+    for n in range(last + 1):
+        for step in range(missing.get(n, 0)):
+            way = (step + 1) / (missing[n] + 1)
+            turn = track.at[n - 1] + (track.at[n] - track.at[n - 1]) * way
+            half = (period or 0.0) / 2
+            found.append(
+                Excursion(
+                    round(turn - half), turn, round(turn + half), float("nan"), "hidden", side,
+                    -1, round(2 * half),
+                )
+            )  # fmt: skip
+        if not tops[n]:
+            continue
+        ways = [value[n] - value[m] for m in (n - 1, n + 1) if 0 <= m <= last]
+        kind: Kind = "whole" if len(ways) > 1 else "head" if n == 0 else "tail"
+        if kind != "whole":
+            # Who stays there for long has not been caught in the middle of a repetition.
+            stayed = departs[0] - track.at[0] if n == 0 else track.at[-1] - track.arrive[-1]
+            if period is None or stayed > 2 * usual.stay[True] + _RESTING_SHARE * period:
+                continue
+        found.append(
+            Excursion(
+                track.leave[n] if n else track.at[n],
+                (track.arrive[n] + departs[n]) / 2,
+                track.arrive[n + 1] if n < last else track.at[n],
+                sum(ways) / len(ways),
+                kind,
+                side,
+                n,
+                (unseen[n] if n else 0) + (unseen[n + 1] if n < last else 0),
+            )
+        )
+    return _without_short_cuts(found)
+
+
+def _without_short_cuts(found: list[Excursion]) -> list[Excursion]:
+    whole = [one.degrees for one in found if one.kind == "whole"]
+    if not whole:
+        return found
+    kept = []
+    for n, one in enumerate(found):
+        if one.kind in ("head", "tail"):
+            near = [x.degrees for x in found[max(0, n - 4) : n + 5] if x.kind == "whole"]
+            if one.degrees < _CUT_SHARE * float(np.median(near or whole)):
+                continue
+        kept.append(one)
+    return kept
+
+
+def _alternating(
+    lead: list[Excursion], track: Track, other: list[Excursion], sign: int
+) -> list[Excursion] | None:
+    seen = [one.degrees for one in lead if one.seen]
+    turns = [one for one in other if one.seen]
+    if not seen or not turns:
+        return None
+    usual = float(np.median(seen))
+    low = float(np.percentile([sign * one for one in track.value], 25)) + _RESTING_SHARE * usual
+    heights = sign * track.at_times([one.turn for one in turns])
+    apart = {
+        id(one)
+        for one, height in zip(turns, heights, strict=True)
+        if one.degrees > _SAME_SHARE * usual and height < low
+    }
+    of_lead, of_other = _ALTERNATES
+    if len(apart) < of_lead * len(lead) or len(apart) < of_other * len(other):
+        return None
+    added = [one for one in other if not one.seen or id(one) in apart]
+    return sorted((*lead, *added), key=lambda one: one.turn)
+
+
+def _alike(tracks: Mapping[str, Track], found: list[Excursion]) -> list[Excursion]:
+    """Take out what has another pattern than the rest."""
+    seen = [one for one in found if one.seen]
+    if len(seen) < _LEAST_PATTERNS:
+        return found
+    likeness = _likeness(_patterns(tracks, seen))
+    middle = float(np.median(likeness))
+    spread = float(np.median(np.abs(likeness - middle)))
+    at_edges = middle - max(_LIKE_EDGE, _EDGE_SPREADS * spread)
+    pause = _PAUSE_PERIODS * float(np.median(np.diff([one.turn for one in seen])))
+    judged: dict[int, Excursion | None] = {}
+    for n, one in enumerate(seen):
+        first = n == 0 or one.turn - seen[n - 1].turn > pause
+        last = n == len(seen) - 1 or seen[n + 1].turn - one.turn > pause
+        least = max(_LIKE, at_edges) if first or last else _LIKE
+        if one.kind != "whole" or one.unseen_ms > _UNSEEN_SHARE * (one.end - one.start):
+            least = _LIKE_UNSEEN
+        like = float(likeness[n])
+        judged[id(one)] = replace(one, likeness=like) if like > least else None
+    kept = []
+    for one in found:
+        nearest = one if one.seen else min(seen, key=lambda x: abs(x.turn - one.turn))
+        verdict = judged[id(nearest)]
+        if verdict is not None:
+            kept.append(verdict if one.seen else one)
+    return kept
+
+
+def _patterns(tracks: Mapping[str, Track], found: list[Excursion]) -> Any:
+    times = np.array(
+        [
+            (
+                one.end if one.kind == "head" else one.start,
+                one.turn,
+                one.start if one.kind == "tail" else one.end,
+            )
+            for one in found
+        ]
+    )
+    columns = []
+    for track in tracks.values():
+        value = track.at_times(times)
+        columns.append(value[:, 1] - (value[:, 0] + value[:, 2]) / 2)
+    return np.array(columns).T
+
+
+def _likeness(patterns: Any) -> Any:
+    """Give the cosine of each pattern with the one that is most like all."""
+    size = np.linalg.norm(patterns, axis=1) + 1e-9
+    cosines = patterns @ patterns.T / np.outer(size, size)
+    ratio = np.minimum.outer(size, size) / np.maximum.outer(size, size)
+    weight = np.minimum(size, np.percentile(size, 75))
+    return cosines[np.argmax((cosines * np.abs(cosines) * ratio) @ weight)]
