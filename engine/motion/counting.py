@@ -16,6 +16,8 @@ from the exercise although one joint goes as far in them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -110,7 +112,7 @@ def _by_joint(tracks: Mapping[str, Track], joint: str, told: Guide | None) -> Co
         for side in SIDES:
             if (found := tracks.get(f"{joint}_{side}")) is not None:
                 sides["left" if side == "left" else "right"] = found
-    if not sides:
+    if not sides or not all(track.followed for track in sides.values()):
         return None
     large = max(track.large_swing() for track in sides.values())
     kept: list[tuple[float, Side, Track]] = []
@@ -157,7 +159,7 @@ def _resting(track: Track, prior: int) -> int:
     departs = track.departs()
     if first_high == last_high:
         # A recording that was cut tightly begins and ends at rest.
-        half = float(np.median(np.diff(track.at)))
+        half = median([b - a for a, b in pairwise(track.at)])
         tight = departs[0] - track.at[0], track.at[-1] - track.arrive[-1]
         if max(tight) <= half / 2 or not prior:
             return -1 if first_high else 1
@@ -174,7 +176,7 @@ def _excursions(track: Track, sign: int, side: Side) -> list[Excursion]:
     last = len(track) - 1
     tops = [(n % 2 == 0) == (value[0] > value[1]) for n in range(last + 1)]
     usual = rhythm(track, tops)
-    period = float(np.median(usual.cycles)) if usual.cycles else None
+    period = median(usual.cycles) if usual.cycles else None
     unseen, departs = track.unseen(), track.departs()
     missing = hidden(track, tops, usual)
     found = []
@@ -221,7 +223,7 @@ def _without_short_cuts(found: list[Excursion]) -> list[Excursion]:
     for n, one in enumerate(found):
         if one.kind in ("head", "tail"):
             near = [x.degrees for x in found[max(0, n - 4) : n + 5] if x.kind == "whole"]
-            if one.degrees < _CUT_SHARE * float(np.median(near or whole)):
+            if one.degrees < _CUT_SHARE * median(near or whole):
                 continue
         kept.append(one)
     return kept
@@ -234,7 +236,7 @@ def _alternating(
     turns = [one for one in other if one.seen]
     if not seen or not turns:
         return None
-    usual = float(np.median(seen))
+    usual = median(seen)
     low = float(np.percentile([sign * one for one in track.value], 25)) + _RESTING_SHARE * usual
     heights = sign * track.at_times([one.turn for one in turns])
     apart = {
@@ -258,7 +260,7 @@ def _alike(tracks: Mapping[str, Track], found: list[Excursion]) -> list[Excursio
     middle = float(np.median(likeness))
     spread = float(np.median(np.abs(likeness - middle)))
     at_edges = middle - max(_LIKE_EDGE, _EDGE_SPREADS * spread)
-    pause = _PAUSE_PERIODS * float(np.median(np.diff([one.turn for one in seen])))
+    pause = _PAUSE_PERIODS * median([b.turn - a.turn for a, b in pairwise(seen)])
     judged: dict[int, Excursion | None] = {}
     for n, one in enumerate(seen):
         first = n == 0 or one.turn - seen[n - 1].turn > pause
@@ -291,14 +293,21 @@ def _patterns(tracks: Mapping[str, Track], found: list[Excursion]) -> Any:
     columns = []
     for track in tracks.values():
         value = track.at_times(times)
-        columns.append(value[:, 1] - (value[:, 0] + value[:, 2]) / 2)
+        column = value[:, 1] - (value[:, 0] + value[:, 2]) / 2
+        if not track.followed:
+            column[times[:, 1] > track.at[-1]] = np.nan
+        columns.append(column)
     return np.array(columns).T
 
 
 def _likeness(patterns: Any) -> Any:
-    """Give the cosine of each pattern with the one that is most like all."""
-    size = np.linalg.norm(patterns, axis=1) + 1e-9
-    cosines = patterns @ patterns.T / np.outer(size, size)
-    ratio = np.minimum.outer(size, size) / np.maximum.outer(size, size)
+    """Give the cosine of each pattern with the one that is most like all, by what both know."""
+    known = np.isfinite(patterns)
+    pattern = np.where(known, patterns, 0)
+    squares = pattern**2 @ known.T
+    sizes = squares.T * squares
+    cosines = pattern @ pattern.T / np.sqrt(sizes + 1e-9)
+    ratio = np.sqrt(np.minimum(squares, squares.T) / (np.maximum(squares, squares.T) + 1e-9))
+    size = np.sqrt(np.diagonal(squares))
     weight = np.minimum(size, np.percentile(size, 75))
     return cosines[np.argmax((cosines * np.abs(cosines) * ratio) @ weight)]

@@ -10,10 +10,13 @@ from penstock.engine.motion.signals import LEAN
 class Guide:
     """The signals that may carry the repetitions, the likeliest first, and where they begin.
 
-    `rests_high` says that the patient rests with the joint bent: who stands up rests sitting.
+    `lowers` tells whether the way out yields to gravity (eccentric) or works against it, None where
+    that depends. `rests_high` says that the patient rests with the joint bent: who stands up rests
+    sitting.
     """
 
     signals: tuple[str, ...]
+    lowers: bool | None = None
     rests_high: bool = False
 
 
@@ -30,56 +33,60 @@ WEIGHTS: Final = {
     "wrist_height": 0.7,
 }
 
-_HIP = Guide(("hip_flexion", "leg_height"))
-_KNEE = Guide(("knee_flexion", "hip_flexion", "leg_height"))
-_STAND = Guide(_KNEE.signals, rests_high=True)
-_ELBOW = Guide(("elbow_flexion", "wrist_height"))
-_SHOULDER = Guide(("shoulder_elevation", "forearm_elevation", "wrist_height"))
-_TURNED = Guide(("forearm_elevation", "elbow_flexion", "wrist_height"))
-_LEAN = Guide((LEAN, "hip_flexion"))
-_ANKLE = Guide(("ankle_dorsiflexion", "leg_height"))
+_HIP = ("hip_flexion", "leg_height")
+_KNEE = ("knee_flexion", "hip_flexion", "leg_height")
+_ELBOW = ("elbow_flexion", "wrist_height")
+_SHOULDER = ("shoulder_elevation", "forearm_elevation", "wrist_height")
+_TURNED = ("forearm_elevation", "elbow_flexion", "wrist_height")
+_LEAN = (LEAN, "hip_flexion")
+_STAND = Guide(_KNEE, lowers=False, rests_high=True)
+_HIP_UP = Guide(_HIP, lowers=False)
+_SQUAT = Guide(_KNEE, lowers=True)
+_PUSH = Guide(_ELBOW, lowers=True)
+_PULL = Guide(_ELBOW, lowers=False)
+_ARM_UP = Guide(_SHOULDER, lowers=False)
 
 # The first word that a name contains decides, so the more special ones come first.
 _WORDS = (
     ("sit_to_stand", _STAND),
     ("stand_up", _STAND),
     ("chair", _STAND),
-    ("sit_up", _HIP),
-    ("situp", _HIP),
-    ("crunch", _HIP),
-    ("leg_raise", _HIP),
-    ("hurdle", _HIP),
-    ("march", _HIP),
-    ("bridge", _HIP),
-    ("deadlift", _HIP),
-    ("good_morning", _LEAN),
-    ("pommel", _LEAN),
-    ("heel_raise", _ANKLE),
-    ("calf", _ANKLE),
-    ("ankle", _ANKLE),
-    ("squat", _KNEE),
-    ("lunge", _KNEE),
-    ("step", _KNEE),
-    ("knee", _KNEE),
-    ("leg", _KNEE),
-    ("push_up", _ELBOW),
-    ("pushup", _ELBOW),
-    ("pull_up", _ELBOW),
-    ("pullup", _ELBOW),
-    ("bench", _ELBOW),
-    ("dip", _ELBOW),
-    ("curl", _ELBOW),
-    ("elbow", _ELBOW),
-    ("rotation", _TURNED),
-    ("press", _ELBOW),
-    ("row", _ELBOW),
-    ("jack", _SHOULDER),
-    ("raise", _SHOULDER),
-    ("shoulder", _SHOULDER),
-    ("abduction", _SHOULDER),
-    ("arm", _SHOULDER),
-    ("hip", _HIP),
-    ("trunk", _LEAN),
+    ("sit_up", _HIP_UP),
+    ("situp", _HIP_UP),
+    ("crunch", _HIP_UP),
+    ("leg_raise", _HIP_UP),
+    ("hurdle", _HIP_UP),
+    ("march", _HIP_UP),
+    ("bridge", Guide(_HIP)),
+    ("deadlift", Guide(_HIP, lowers=True)),
+    ("good_morning", Guide(_LEAN, lowers=True)),
+    ("pommel", Guide(_LEAN)),
+    ("heel_raise", Guide(("ankle_dorsiflexion", "leg_height"), lowers=False)),
+    ("calf", Guide(("ankle_dorsiflexion", "leg_height"), lowers=False)),
+    ("ankle", Guide(("ankle_dorsiflexion",))),
+    ("squat", _SQUAT),
+    ("lunge", _SQUAT),
+    ("step", Guide(_KNEE)),
+    ("knee", Guide(_KNEE)),
+    ("leg", Guide(_KNEE)),
+    ("push_up", _PUSH),
+    ("pushup", _PUSH),
+    ("pull_up", _PULL),
+    ("pullup", _PULL),
+    ("bench", _PUSH),
+    ("dip", _PUSH),
+    ("curl", _PULL),
+    ("elbow", Guide(_ELBOW)),
+    ("rotation", Guide(_TURNED)),
+    ("press", _PUSH),
+    ("row", _PULL),
+    ("jack", _ARM_UP),
+    ("raise", _ARM_UP),
+    ("shoulder", _ARM_UP),
+    ("abduction", _ARM_UP),
+    ("arm", _ARM_UP),
+    ("hip", Guide(_HIP)),
+    ("trunk", Guide(_LEAN)),
 )
 
 

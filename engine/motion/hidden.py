@@ -13,9 +13,10 @@ both sides of a gap goes on in it as well.
 """
 
 from dataclasses import dataclass
+from math import floor
+from statistics import median
 from typing import Final
 
-import numpy as np
 
 from penstock.engine.motion.track import Track
 
@@ -41,7 +42,7 @@ class Rhythm:
         """Give the period at about that time."""
         order = sorted(range(len(self.cycles)), key=lambda n: abs(self.middles[n] - at))
         return max(
-            _LEAST_PERIOD_MS, float(np.median([self.cycles[n] for n in order[:_NEAREST_CYCLES]]))
+            _LEAST_PERIOD_MS, median([self.cycles[n] for n in order[:_NEAREST_CYCLES]])
         )
 
 
@@ -53,7 +54,7 @@ def rhythm(track: Track, tops: list[bool]) -> Rhythm:
     for n in range(1, count - 1):
         if not track.blind_after[n] and not track.blind_before[n + 1]:
             stays[tops[n]].append(departs[n] - track.arrive[n])
-    stay = tuple(float(np.median(found)) if found else 0.0 for found in stays)
+    stay = tuple(float(median(found)) if found else 0.0 for found in stays)
     cycles, middles = [], []
     for n in range(count - 2):
         if unseen[n + 1] or unseen[n + 2]:
@@ -69,7 +70,7 @@ def hidden(track: Track, tops: list[bool], usual: Rhythm) -> dict[int, int]:
     """Give how many repetitions are hidden on the way into each turn that has any."""
     if len(usual.cycles) < _LEAST_CYCLES:
         return {}
-    unseen = track.unseen()
+    unseen, departs = track.unseen(), track.departs()
     last = len(track) - 1
     certain = [n for n in range(last + 1) if not track.gap[n] or n in (0, last)]
     found = {}
@@ -78,8 +79,8 @@ def hidden(track: Track, tops: list[bool], usual: Rhythm) -> dict[int, int]:
         if not any(blind):
             continue
         period = usual.near((track.at[a] + track.at[b]) / 2)
-        time, gaps = _without_pauses(track, tops, usual, (a, b), period)
-        more = int(np.floor((2 * time / period - (b - a)) / 2 + 0.5))
+        time, gaps = _without_pauses(track, tops, usual, departs, (a, b), period)
+        more = floor((2 * time / period - (b - a)) / 2 + 0.5)
         room = sum(int((gap + _SLACK_SHARE * period) / (_HIDDEN_SHARE * period)) for gap in gaps)
         if (number := min(more, room)) > 0:
             found[a + 1 + blind.index(max(blind))] = number
@@ -87,10 +88,9 @@ def hidden(track: Track, tops: list[bool], usual: Rhythm) -> dict[int, int]:
 
 
 def _without_pauses(
-    track: Track, tops: list[bool], usual: Rhythm, ends: tuple[int, int], period: float
+    track: Track, tops: list[bool], usual: Rhythm, departs: list[int], ends: tuple[int, int], period: float
 ) -> tuple[float, list[int]]:
     a, b = ends
-    departs = track.departs()
     time, gaps = 0.0, []
     for n in range(a, b + 1):
         stay = usual.stay[tops[n]]

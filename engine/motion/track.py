@@ -8,6 +8,7 @@ out here, whenever somebody asks, and not while frames come in.
 from dataclasses import dataclass
 from itertools import accumulate
 from math import cos, pi
+from statistics import median
 from typing import Any, Final
 
 import numpy as np
@@ -44,6 +45,8 @@ class Track:
     ldlj: list[float | None]
     # Until when the signal stayed near the last turn, as far as is known.
     left: int
+    # Of a signal that is not followed any more, nothing is known after its last turn.
+    followed: bool = True
 
     def __len__(self) -> int:
         return len(self.at)
@@ -175,7 +178,7 @@ class Track:
             for number in range(len(self.at) - 2)
             if not unseen[number + 1] and not unseen[number + 2]
         ]
-        return float(np.median(spans)) if len(spans) > 2 else None  # noqa: PLR2004 - fewer is no rule
+        return float(median(spans)) if len(spans) > 2 else None  # noqa: PLR2004 - fewer is no rule
 
 
 def _seen_share(gap_ms: int, period_ms: float | None) -> float:
@@ -185,7 +188,7 @@ def _seen_share(gap_ms: int, period_ms: float | None) -> float:
     return 0.5 * (1 + cos(pi * min(1.0, gap_ms / period_ms)))
 
 
-def track(turns: Records, left: int) -> Track:
+def track(turns: Records, left: int, *, followed: bool = True) -> Track:
     """Make the track of one signal's turns."""
     rows: Any = turns
     at = rows["at_ms"].astype(np.int64)
@@ -212,4 +215,5 @@ def track(turns: Records, left: int) -> Track:
         known("sparc"),
         known("ldlj"),
         max(left, int(at[-1])),
+        followed,
     )

@@ -116,12 +116,14 @@ class Swings:
 class Block:
     """Frames of some sessions, as many of each: times (sessions, frames), values (.., SIGNALS).
 
-    The first two are those that the block before ended with, unless the session is `fresh`.
+    The first two are those that the block before ended with, unless the session is `fresh`. Turns
+    are looked for in the signals that are `followed` (sessions, SIGNALS).
     """
 
     times: Times
     values: Floats
     fresh: npt.NDArray[np.bool_]
+    followed: npt.NDArray[np.bool_]
 
     def smoothed(self, *, ends: bool) -> tuple[Floats, Floats, Floats, npt.NDArray[np.uint32]]:
         """Give by rows: samples, their speeds, the sum of noise and how many it is the sum of.
@@ -160,28 +162,34 @@ class Block:
 
 def turn(tails: Records, block: Block, *, ends: bool = False) -> tuple[Records, Swings, Floats]:
     """Go on from the tails (sessions, SIGNALS); give the new ones, the turns, and the samples."""
-    old = tails.reshape(-1)
-    new: Any = old.copy()
+    all_new: Any = tails.reshape(-1).copy()
     samples, speeds, noise, noises = block.smoothed(ends=ends)
-    new["noise"] += noise
-    new["noises"] += noises
-    seen = samples == samples
     times = block.times[:, : samples.shape[1]]
-    place, unseen = _unseen(old, new, seen, times)
-    new["seen"] += seen.sum(axis=1, dtype=np.uint32)
     low, high = np.fmin.reduce(samples, axis=1), np.fmax.reduce(samples, axis=1)
-    new["least"], new["greatest"] = np.fmin(old["least"], low), np.fmax(old["greatest"], high)
-    noise = new["noise"] / np.maximum(new["noises"], 1)
-    floors = np.maximum(FLOOR_DEGREES, _FLOOR_NOISES * noise).astype(np.float32)
-    quiet = _quiet(old, low, high, floors) & (place < 0)
-    _rest(old, new, np.flatnonzero(quiet), samples, speeds, times)
+    all_new["least"] = np.fmin(all_new["least"], low)
+    all_new["greatest"] = np.fmax(all_new["greatest"], high)
+    followed = np.flatnonzero(block.followed.reshape(-1))
+    old: Any = all_new[followed]
+    new = old.copy()
+    new["noise"] += noise[followed]
+    new["noises"] += noises[followed]
+    own, fast = samples[followed], speeds[followed]
+    seen = np.isfinite(own)
+    session = followed // _ROWS
+    place, unseen = _unseen(old, new, seen, times, session)
+    new["seen"] += seen.sum(axis=1, dtype=np.uint32)
+    deviation = new["noise"] / np.maximum(new["noises"], 1)
+    floors = np.maximum(FLOOR_DEGREES, _FLOOR_NOISES * deviation).astype(np.float32)
+    quiet = _quiet(old, low[followed], high[followed], floors) & (place < 0)
+    _rest(old, new, np.flatnonzero(quiet), own, fast, times[session[quiet]])
     active = np.flatnonzero(~quiet)
     moving = new[active]
-    line = _Line(old[active], samples[active], speeds[active], seen[active])
-    line.when(times, active // _ROWS, place[active], *unseen)
-    swings = line.swings(moving, floors[active], active)
+    line = _Line(old[active], own[active], fast[active], seen[active])
+    line.when(times, session[active], place[active], *unseen)
+    swings = line.swings(moving, floors[active], followed[active])
     new[active] = moving
-    return new.reshape(tails.shape), swings, samples
+    all_new[followed] = new
+    return all_new.reshape(tails.shape), swings, samples
 
 
 def _quiet(old: Any, low: Floats, high: Floats, floors: Floats) -> npt.NDArray[np.bool_]:
@@ -204,27 +212,32 @@ def _rest(
     near = np.abs(samples[rows] - old["b"][rows, None]) <= NEAR_DEGREES
     newest = near.shape[1] - 1 - near[:, ::-1].argmax(axis=1)
     any_near = near.any(axis=1)
-    new["q_ms"][rows] = np.where(any_near, times[rows // _ROWS, newest], old["q_ms"][rows])
+    new["q_ms"][rows] = np.where(any_near, times[np.arange(len(rows)), newest], old["q_ms"][rows])
     new["q_blind"][rows] = np.where(any_near, old["blind"][rows], old["q_blind"][rows])
     new["open_speed"][rows] = np.maximum(old["open_speed"][rows], speeds[rows].max(axis=1))
 
 
 def _unseen(
-    old: Any, new: Any, seen: npt.NDArray[np.bool_], times: Times
+    old: Any,
+    new: Any,
+    seen: npt.NDArray[np.bool_],
+    times: Times,
+    session: npt.NDArray[np.intp],
 ) -> tuple[Any, tuple[Times, Times]]:
     """Give the gap before each sample, and all that was blind up to it, of rows that have gaps.
 
     The first array tells by a row's number where it is in the other two; -1 is nowhere.
     """
     # A row is whole when its samples follow each other, and those of the block before, closely.
-    first = times[:, 0] - old["newest_ms"].reshape(-1, _ROWS).T
-    near = (first <= BLIND_MS).T | (old["newest_ms"].reshape(-1, _ROWS) < 0)
     dense = (np.diff(times, axis=1) <= BLIND_MS).all(axis=1)
-    whole = (near & dense[:, None]).reshape(-1) & seen.all(axis=1)
-    new["newest_ms"] = np.repeat(times[:, -1], _ROWS)
+    newest_ms = old["newest_ms"]
+    near = (times[session, 0] - newest_ms <= BLIND_MS) | (newest_ms < 0)
+    # Its first column is empty when there was a block before.
+    whole = near & dense[session] & seen[:, 1:].all(axis=1)
+    new["newest_ms"] = times[session, -1]
     broken = np.flatnonzero(~whole)
     there, own = seen[broken], old[broken]
-    at = times[broken // _ROWS]
+    at = times[session[broken]]
     newest = np.maximum.accumulate(np.where(there, at, -1), axis=1)
     np.maximum(newest, own["newest_ms"][:, None], out=newest)
     before = np.concatenate((own["newest_ms"][:, None], newest[:, :-1]), axis=1)
