@@ -41,9 +41,7 @@ class Rhythm:
     def near(self, at: float) -> float:
         """Give the period at about that time."""
         order = sorted(range(len(self.cycles)), key=lambda n: abs(self.middles[n] - at))
-        return max(
-            _LEAST_PERIOD_MS, median([self.cycles[n] for n in order[:_NEAREST_CYCLES]])
-        )
+        return max(_LEAST_PERIOD_MS, median([self.cycles[n] for n in order[:_NEAREST_CYCLES]]))
 
 
 def rhythm(track: Track, tops: list[bool]) -> Rhythm:
@@ -88,7 +86,12 @@ def hidden(track: Track, tops: list[bool], usual: Rhythm) -> dict[int, int]:
 
 
 def _without_pauses(
-    track: Track, tops: list[bool], usual: Rhythm, departs: list[int], ends: tuple[int, int], period: float
+    track: Track,
+    tops: list[bool],
+    usual: Rhythm,
+    departs: list[int],
+    ends: tuple[int, int],
+    period: float,
 ) -> tuple[float, list[int]]:
     a, b = ends
     time, gaps = 0.0, []

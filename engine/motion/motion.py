@@ -26,7 +26,13 @@ import numpy.typing as npt
 
 from penstock.engine.motion.counting import Counted, count
 from penstock.engine.motion.exercises import WEIGHTS, guide
-from penstock.engine.motion.repetition import STORED_BYTES, Repetition, repetitions, restored, stored
+from penstock.engine.motion.repetition import (
+    STORED_BYTES,
+    Repetition,
+    repetitions,
+    restored,
+    stored,
+)
 from penstock.engine.motion.signals import SIGNALS, Floats
 from penstock.engine.motion.smoothness import smooth
 from penstock.engine.motion.track import Track, track
@@ -124,6 +130,8 @@ class Motion(NamedTuple):
 
 
 NO_MOTION: Final = Motion()
+# Of a session whose earlier frames are not known here.
+BEGUN_ANEW: Final = Motion(folded=NO_MOTION.folded._replace(anew=True))
 
 
 def advance(
@@ -185,9 +193,7 @@ def _thinned(newest: int, times: bytes, frames: bytes) -> tuple[bytes, bytes]:
 def _with_gaps(folded: Folded, newest: int, times: bytes) -> Folded:
     at = np.frombuffer(times, "<u4").tolist()
     gaps = [
-        (a, b)
-        for a, b in zip([newest, *at], at, strict=False)
-        if a != _NEVER and b - a > GAP_MS
+        (a, b) for a, b in zip([newest, *at], at, strict=False) if a != _NEVER and b - a > GAP_MS
     ]
     room = _MAX_GAPS - len(folded.gaps) // _GAP.itemsize
     return folded._replace(
@@ -379,11 +385,26 @@ def dumped(motion: Motion) -> bytes:
     import orjson  # noqa: PLC0415
 
     folded = motion.folded
-    parts = (motion.times, motion.frames, folded.tails, folded.turns, folded.gaps, folded.settled.told)
+    parts = (
+        motion.times,
+        motion.frames,
+        folded.tails,
+        folded.turns,
+        folded.gaps,
+        folded.settled.told,
+    )
     plain = {
         "v": MOTION_VERSION,
         "parts": [len(part) for part in parts],
-        "folded": [folded.frames, folded.first_ms, folded.world, folded.exercise, folded.gap_number, folded.anew, folded.followed],
+        "folded": [
+            folded.frames,
+            folded.first_ms,
+            folded.world,
+            folded.exercise,
+            folded.gap_number,
+            folded.anew,
+            folded.followed,
+        ],
         "settled": folded.settled[:5],
     }
     head = orjson.dumps(plain)
@@ -419,7 +440,17 @@ def loaded(data: bytes) -> Motion:
     if not sound:
         raise ValueError("not a motion state: its parts do not fit")
     folded = Folded(
-        tails, turns, frames_number, first, world, exercise, gaps, gap_number, settled, anew, followed
+        tails,
+        turns,
+        frames_number,
+        first,
+        world,
+        exercise,
+        gaps,
+        gap_number,
+        settled,
+        anew,
+        followed,
     )
     return Motion(times, frames, folded)
 

@@ -112,8 +112,10 @@ def _one_pass(points: npt.NDArray[np.float32], aspects: Floats, *, world: bool) 
     ]
     x, y, visibility, z = (rows[at * needed : (at + 1) * needed] for at in range(4))
     seen = (visibility >= LEAST_VISIBILITY) & (np.abs(x) < _FARTHEST) & (np.abs(y) < _FARTHEST)
-    # NaN is no visibility; comparisons with it are false.
-    seen &= visibility[_BODY].mean(axis=0) >= LEAST_PERSON_VISIBILITY
+    # The mean of what is seen, so that a person of whom half is outside the picture is one.
+    body, there = visibility[_BODY], seen[_BODY]
+    sure = np.where(there, body, 0).sum(axis=0)
+    seen &= sure >= LEAST_PERSON_VISIBILITY * there.sum(axis=0)
     if world:
         seen &= np.abs(z) < _FARTHEST
     else:
