@@ -37,12 +37,12 @@ from typing import NamedTuple
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.inbox import Arrival, Inbox, InboxFullError
 from penstock.engine.level import Level
-from penstock.engine.motion.reach import NO_REACH, Degrees
+from penstock.engine.motion.motion import Folded, Motion
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
 from penstock.engine.ports import MAX_CHUNK_BATCHES, Clock, Recovered, SpoolChunk
 from penstock.engine.timeline import Timeline
-from penstock.engine.turbine import Turbine, reaches
+from penstock.engine.turbine import Turbine, moved
 from penstock.engine.wakeup import WakeUp
 from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME
 from penstock.engine.writer import Writer
@@ -148,12 +148,13 @@ class SessionActor:
         "_plant",
         "_rest_wanted",
         "_started_unix_ms",
+        "_saved_motion",
         "_unsaved",
         "_wake_up",
         "accepted_frames",
         "identity",
         "last_offer",
-        "reach",
+        "motion",
         "tally",
         "timeline",
     )
@@ -174,7 +175,9 @@ class SessionActor:
         # Copies: the writer's thread may still have to write this very checkpoint.
         self.tally = state.tally.settled()
         self.timeline = state.timeline.copy()
-        self.reach = state.reach
+        self.motion = state.motion
+        # What the file's newest checkpoint that has a motion knows of it.
+        self._saved_motion: Folded | None = state.motion.folded if state.motion_due else None
         self.last_offer = plant.clock.monotonic()
 
     # What the front calls; nothing here waits.
@@ -262,7 +265,7 @@ class SessionActor:
             self.accepted_frames - self.tally.pending,
             self.timeline.copy(),
             self.tally.settled(),
-            self.reach,
+            self.motion,
         )
 
     def abandon(self, reason: Reason) -> Checkpoint:
@@ -278,6 +281,7 @@ class SessionActor:
         return last._replace(
             accepted_frames=self.accepted_frames,
             tally=self.tally.settled(),
+            motion_due=True,
         )
 
     def statistics(self) -> SessionStatistics:
@@ -310,7 +314,8 @@ class SessionActor:
         if self._plant.writer.full:  # the frames stay in the inbox, which then refuses
             self._pace()
             return
-        before = self.checkpoint()
+        motion_due = self.motion.folded is not self._saved_motion
+        before = self.checkpoint()._replace(motion_due=motion_due)
         held_bytes = self._inbox.held_bytes
         arrivals = self._inbox.take_nowait(MAX_CHUNK_BATCHES)
         self._unsaved = 0
@@ -323,17 +328,17 @@ class SessionActor:
         if chunk is None:  # abandoned meanwhile
             return
         if shed is None and chunk.arrivals:
-            self._plant.turbine.feed_nowait(chunk.arrivals, self._chunk_measured)
+            self._plant.turbine.feed_nowait(self.motion, chunk.arrivals, self._chunk_measured)
         else:
-            self._end_chunk(chunk, shed, NO_REACH.degrees)
+            self._end_chunk(chunk, shed, self.motion)
 
-    def _chunk_measured(self, degrees: Degrees) -> None:
+    def _chunk_measured(self, motion: Motion) -> None:
         if self._chunk is not None:
-            self._end_chunk(self._chunk, None, degrees)
+            self._end_chunk(self._chunk, None, motion)
 
-    def _end_chunk(self, chunk: _Chunk, shed: Reason | None, degrees: Degrees) -> None:
+    def _end_chunk(self, chunk: _Chunk, shed: Reason | None, motion: Motion) -> None:
         try:
-            self._settle_chunk(chunk, shed, degrees)
+            self._settle_chunk(chunk, shed, motion)
         except Exception as error:  # noqa: BLE001 - raised again by `run`, in the actor's own task
             self._fail(error)
             return
@@ -344,18 +349,21 @@ class SessionActor:
         elif self._inbox.held_batches:
             self._pace()
 
-    def _settle_chunk(self, chunk: _Chunk, shed: Reason | None, degrees: Degrees) -> None:
+    def _settle_chunk(self, chunk: _Chunk, shed: Reason | None, motion: Motion) -> None:
         ledger = self._plant.ledger
         if shed is None:
             # All folded before any is counted: a chunk that fails has failed as a whole.
             used, repeated = _fold(self.timeline, chunk.arrivals)
-            self.reach = self.reach.widened(degrees)
+            self.motion = motion
+            if chunk.before.motion_due:
+                self._saved_motion = chunk.before.motion.folded
             ledger.settle(self.tally, Reason.USED, used)
             ledger.settle(self.tally, Reason.REPEATED, repeated)
         else:
             frames = sum(arrival.frame_count for arrival in chunk.arrivals)
             ledger.settle(self.tally, shed, frames)
             self._unsaved += frames
+            self._saved_motion = None
         self._chunk = None
         self._plant.memory.give(chunk.held_bytes)
 
@@ -380,23 +388,24 @@ def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpo
     timeline = before.timeline.copy()
     ledger = FrameLedger()
     tally = before.tally
-    reach = before.reach
+    motion = before.motion
     frames = sum(arrival.frame_count for arrival in recovered.batches)
     ledger.admit(tally, frames + recovered.torn_frames)
     ledger.settle(tally, Reason.TORN_SPOOL, recovered.torn_frames)
     try:
         used, repeated = _fold(timeline, recovered.batches)
-        if recovered.batches:
-            reach = reach.widened(reaches([recovered.batches])[0])
+        if recovered.earlier or recovered.batches:
+            motion = moved([(motion, (*recovered.earlier, *recovered.batches))])[0]
         ledger.settle(tally, Reason.USED, used)
         ledger.settle(tally, Reason.REPEATED, repeated)
     except Exception as error:  # noqa: BLE001 - what crashed the actor before must not crash every restart
         warn(f"{type(error).__name__}: {error}")
-        timeline = before.timeline
+        timeline, motion = before.timeline, before.motion
         ledger.settle(tally, Reason.ACTOR_CRASHED, tally.pending)
     return before._replace(
         accepted_frames=before.accepted_frames + frames,
         timeline=timeline,
         tally=tally,
-        reach=reach,
+        motion=motion,
+        motion_due=False,
     )

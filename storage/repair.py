@@ -37,10 +37,14 @@ def repair(session_id: str, fd: int, dir_fd: int) -> Recovered | None:
     size = plain_length(fd)
     window = Window(lambda length, offset: os.pread(fd, length, offset), size)
     last: ChunkSpan | None = None
+    # The chunks since the newest checkpoint that has the motion.
+    since: list[ChunkSpan] = []
     damaged = False
     try:
-        for last in walk(window):  # noqa: B007
-            pass
+        for last in walk(window):
+            if last.header.before.motion_due:
+                since.clear()
+            since.append(last)
     except MembersError as error:
         if error.fault is MembersFault.UNSUPPORTED:
             raise RecoveryError(f"spool file of session {session_id}: {error}") from None
@@ -63,7 +67,9 @@ def repair(session_id: str, fd: int, dir_fd: int) -> Recovered | None:
         # In this order a death between the two leaves what the next recovery repairs alike.
         os.pwrite(fd, shortened_header(last, keep), last.offset)
     torn_frames = sum(entry.frame_count for entry in lost)
-    return Recovered(last.header.before, batches, torn_frames)
+    before = last.header.before._replace(motion=since[0].header.before.motion)
+    earlier = [batch for span in since[:-1] for batch in whole_batches(window, span)]
+    return Recovered(before, batches, torn_frames, tuple(earlier))
 
 
 def _save_tail(session_id: str, fd: int, offset: int, size: int, dir_fd: int) -> None:
