@@ -44,6 +44,8 @@ _UNSEEN_SHARE: Final = 0.25
 # A pause of so many periods parts two sets.
 _PAUSE_PERIODS: Final = 2.5
 _LEAST_PATTERNS: Final = 3
+# How many joints are looked at when nobody names the exercise.
+_LIVELIEST: Final = 4
 # The exercise's first signal against its others.
 _FIRST_WEIGHT: Final = 1.5
 # The other side alternates with the working one when it turns while that one rests, as often.
@@ -91,7 +93,7 @@ def count(
 
     `only` names the joint that was decided on before.
     """
-    names = told.signals if told else tuple(WEIGHTS)
+    names = told.signals if told else _liveliest(tracks)
     if only is not None:
         names = (only,)
     best: Counted | None = None
@@ -106,6 +108,17 @@ def count(
     return best
 
 
+def _liveliest(tracks: Mapping[str, Track]) -> list[str]:
+    """Give the joints whose swings have the most energy."""
+    energy = dict.fromkeys(WEIGHTS, 0.0)
+    for name, track in tracks.items():
+        joint = name.removesuffix("_left").removesuffix("_right")
+        if joint in energy:
+            own = WEIGHTS[joint] ** 2 * sum(swing**2 for swing in track.swings())
+            energy[joint] = max(energy[joint], own)
+    return sorted(energy, key=lambda joint: -energy[joint])[:_LIVELIEST]
+
+
 def _by_joint(tracks: Mapping[str, Track], joint: str, told: Guide | None) -> Counted | None:
     sides: dict[Side, Track] = {"middle": tracks[LEAN]} if joint == LEAN and LEAN in tracks else {}
     if joint != LEAN:
@@ -118,7 +131,7 @@ def _by_joint(tracks: Mapping[str, Track], joint: str, told: Guide | None) -> Co
     kept: list[tuple[float, Side, Track]] = []
     for named, track in sides.items():
         counting = track.pruned(large)
-        if (period := counting.period()) is not None:
+        if any(track.gap) and (period := counting.period()) is not None:
             counting = track.pruned(large, period)
         if len(counting) > 1:
             kept.append((sum(counting.swings()), named, counting))

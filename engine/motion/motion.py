@@ -33,7 +33,7 @@ from penstock.engine.motion.repetition import (
     restored,
     stored,
 )
-from penstock.engine.motion.signals import SIGNALS, Floats
+from penstock.engine.motion.signals import SIDES, SIGNALS, Floats
 from penstock.engine.motion.smoothness import smooth
 from penstock.engine.motion.track import Track, track
 from penstock.engine.motion.turning import (
@@ -55,9 +55,9 @@ BLOCK_FRAMES: Final = 64
 LEAST_APART_MS: Final = 60
 # A block begins with the two frames that the one before ended with.
 _CARRIED = 2
-MAX_TURNS: Final = 640
+MAX_TURNS: Final = 480
 # From so many on, only the joints that can be the working one are followed.
-_MANY_TURNS: Final = 440
+_MANY_TURNS: Final = 300
 _MAX_SETTLED: Final = 96
 # Of more settled repetitions the first ones and the last ones are kept: fatigue compares those.
 _FIRST_SETTLED: Final = 32
@@ -65,18 +65,22 @@ _FIRST_SETTLED: Final = 32
 _CANDIDATES: Final = 3
 _DECIDED: Final = 2
 # What stays in the log when repetitions are settled, so that the tempo stays known.
-_LEFT_OPEN = 8
+_LEFT_OPEN = 4
 _BEFORE_MS = 500
 _MAX_GAPS: Final = 64
 _WIDTH = len(SIGNALS)
 _FRAME_BYTES = 2 * _WIDTH
 _TIME_BYTES = 4
 _NEVER = -(1 << 40)
-_ALL = (1 << _WIDTH) - 1
 _BITS = 1 << np.arange(_WIDTH)
 
+_ANKLE: Final = "ankle_dorsiflexion"
 # The joint of each signal.
 _JOINTS = tuple(name.removesuffix("_left").removesuffix("_right") for name in SIGNALS)
+
+_ANKLES = sum(1 << n for n, joint in enumerate(_JOINTS) if joint == _ANKLE)
+# Ankles follow the knees; alone they count only where the exercise is one of them.
+_AT_FIRST = (1 << _WIDTH) - 1 - _ANKLES
 
 _GAP = np.dtype([("start_ms", "<u4"), ("end_ms", "<u4")])
 
@@ -105,7 +109,7 @@ class Folded(NamedTuple):
     gap_number: int = 0
     settled: Settled = Settled()
     anew: bool = False
-    followed: int = _ALL
+    followed: int = _AT_FIRST
 
 
 class Motion(NamedTuple):
@@ -126,7 +130,12 @@ class Motion(NamedTuple):
         if folded.world == world and (exercise is None or folded.exercise == exercise):
             return self
         named = folded.exercise if exercise is None else exercise
-        return self._replace(folded=folded._replace(world=world, exercise=named))
+        found = guide(named)
+        ankles = _ANKLES if found and _ANKLE in found.signals else 0
+        folded = folded._replace(
+            world=world, exercise=named, followed=folded.followed | ankles
+        )
+        return self._replace(folded=folded)
 
 
 NO_MOTION: Final = Motion()
@@ -253,9 +262,15 @@ def _ground(motions: Sequence[Motion]) -> list[Motion]:
 
 
 def _bounded(folded: Folded) -> Folded:
-    if folded.followed == _ALL:
+    if folded.followed.bit_count() > len(SIDES) * _CANDIDATES:
         return _following(folded, _candidates(folded)[:_CANDIDATES])
-    return _settle(folded) if len(folded.turns) > MAX_TURNS * TURN.itemsize else folded
+    if len(folded.turns) <= MAX_TURNS * TURN.itemsize:
+        return folded
+    turns: Any = np.frombuffer(folded.turns, TURN)
+    followed = (folded.followed >> turns["signal"].astype(np.int64)) & 1 > 0
+    if followed.all():
+        return _settle(folded)
+    return folded._replace(turns=turns[followed].tobytes())
 
 
 def _following(folded: Folded, joints: Sequence[str]) -> Folded:
@@ -285,10 +300,10 @@ def _settle(folded: Folded) -> Folded:
     counted = _counted(folded, last=None)
     found = [] if counted is None else _new(folded, counted)
     if counted is None or len(found) <= _LEFT_OPEN:
-        # Nothing that could be counted: the older half is let go.
+        # Noise that hardly holds a repetition: the older half is let go.
         middle = np.sort(turns["at_ms"])[len(turns) // 2]
         return folded._replace(turns=turns[turns["at_ms"] >= middle].tobytes())
-    done, left = found[: -_LEFT_OPEN // 2], found[-_LEFT_OPEN // 2 :]
+    done, left = found[:-_LEFT_OPEN], found[-_LEFT_OPEN:]
     before = folded.settled
     told = before.told + stored(done)
     if len(told) > _MAX_SETTLED * STORED_BYTES:
@@ -296,7 +311,7 @@ def _settle(folded: Folded) -> Folded:
             told[: _FIRST_SETTLED * STORED_BYTES]
             + told[(_FIRST_SETTLED - _MAX_SETTLED) * STORED_BYTES :]
         )
-    keep = turns["at_ms"] >= found[-_LEFT_OPEN].start_ms - _BEFORE_MS
+    keep = turns["at_ms"] >= found[-min(len(found), 2 * _LEFT_OPEN)].start_ms - _BEFORE_MS
     others = [joint for joint in _candidates(folded) if joint != counted.joint]
     folded = folded._replace(
         turns=turns[keep].tobytes(),

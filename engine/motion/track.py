@@ -6,12 +6,13 @@ out here, whenever somebody asks, and not while frames come in.
 """
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import cos, pi
 from statistics import median
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from penstock.engine.motion.turning import FLOOR_DEGREES, NEAR_DEGREES, UNKNOWN, Records
 
@@ -53,8 +54,7 @@ class Track:
 
     def swings(self) -> list[float]:
         """Give how far it is from each turn to the next."""
-        value = self.value
-        return [abs(b - a) for a, b in zip(value, value[1:], strict=False)]
+        return [abs(b - a) for a, b in pairwise(self.value)]
 
     def unseen(self) -> list[int]:
         """Give for how long the signal was not seen on the way into each turn."""
@@ -81,13 +81,14 @@ class Track:
         low = int(place)
         return sizes[low] + (place - low) * (sizes[min(low + 1, stretches - 1)] - sizes[low])
 
-    def at_times(self, times: Any) -> Any:
+    def at_times(self, times: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Give the signal at times, as straight lines between leaving and arriving."""
-        knots = [self.at[0]]
-        values = [self.value[0]]
-        for number in range(1, len(self.at)):
-            knots += (self.leave[number], self.arrive[number], self.at[number])
-            values += (self.value[number - 1], self.value[number], self.value[number])
+        at, value = np.array(self.at), np.array(self.value)
+        knots = np.empty(3 * len(at) - 2)
+        values = np.empty_like(knots)
+        knots[::3], values[::3] = at, value
+        knots[1::3], values[1::3] = self.leave[1:], value[:-1]
+        knots[2::3], values[2::3] = self.arrive[1:], value[1:]
         return np.interp(times, knots, values)
 
     def pruned(self, large: float, period_ms: float | None = None) -> "Track":
@@ -98,21 +99,24 @@ class Track:
         less on.
         """
         value, gap = self.value, self.gap
-        least = _LEAST_SHARE * large
+        least = max(FLOOR_DEGREES, _LEAST_SHARE * large)
         places = list(range(len(value)))
         while len(places) > 1:
-            size = [abs(value[b] - value[a]) for a, b in zip(places, places[1:], strict=False)]
+            size = [abs(value[b] - value[a]) for a, b in pairwise(places)]
             last = len(size) - 1
             going: set[int] = set()
             for number, swing in enumerate(size):
-                if number and swing > size[number - 1]:
-                    continue
-                if number < last and swing >= size[number + 1]:
+                if (
+                    swing >= least
+                    or (number and swing > size[number - 1])
+                    or (number < last and swing >= size[number + 1])
+                ):
                     continue
                 a, b = places[number], places[number + 1]
-                share = _seen_share(max(gap[a], gap[b]), period_ms)
-                if swing >= max(FLOOR_DEGREES, least * share):
-                    continue
+                if period_ms is not None and (beside := max(gap[a], gap[b])):
+                    share = _seen_share(beside, period_ms)
+                    if swing >= max(FLOOR_DEGREES, _LEAST_SHARE * large * share):
+                        continue
                 if number or last == 0:
                     going.add(b)
                 if number < last:
@@ -178,13 +182,11 @@ class Track:
             for number in range(len(self.at) - 2)
             if not unseen[number + 1] and not unseen[number + 2]
         ]
-        return float(median(spans)) if len(spans) > 2 else None  # noqa: PLR2004 - fewer is no rule
+        return float(median(spans)) if len(spans) > 2 else None
 
 
-def _seen_share(gap_ms: int, period_ms: float | None) -> float:
+def _seen_share(gap_ms: int, period_ms: float) -> float:
     # Of a sine with that period, how high what is left of it reaches on both sides of the gap.
-    if not gap_ms or not period_ms:
-        return 1.0
     return 0.5 * (1 + cos(pi * min(1.0, gap_ms / period_ms)))
 
 
