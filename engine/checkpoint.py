@@ -26,8 +26,8 @@ class Checkpoint(NamedTuple):
     """A session between two chunks of frames: everything settled, nothing pending.
 
     `accepted_frames` counts what clients were told was accepted; it is the basis of
-    `buffer_position_bytes`. `motion_due` says that the motion is to be written as well; as it is far
-    larger than the rest, most checkpoints in a file leave it out, and recovery folds the frames
+    `buffer_position_bytes`. `motion_due` says that the motion is to be written as well: it is far
+    larger than the rest, so most checkpoints in a file leave it out, and recovery folds the frames
     since the one that has it.
     """
 

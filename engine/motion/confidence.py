@@ -22,7 +22,7 @@ NOISE_DEGREES: Final = 10
 
 
 def confidence(figures: Mapping[str, Any], likeness: Sequence[float]) -> tuple[str, list[str]]:
-    """Give the level and why it is not higher; `likeness` is each seen repetition's to the others."""
+    """Give the level and why it is not higher; `likeness` is each repetition's to the others."""
     serious: list[str] = []
     slight: list[str] = []
 
@@ -44,7 +44,8 @@ def confidence(figures: Mapping[str, Any], likeness: Sequence[float]) -> tuple[s
     count = figures["rep_count"]
     if count:
         unseen = figures["rep_count_unseen"] / count
-        told = f"{figures['rep_count_unseen']} of {count} repetitions took place while frames were missing"
+        hidden = figures["rep_count_unseen"]
+        told = f"{hidden} of {count} repetitions took place while frames were missing"
         note(1 - unseen, (1 - _UNSEEN[0], 1 - _UNSEEN[1]), told)
         note(
             median(likeness) if likeness else 0.0,
@@ -59,6 +60,14 @@ def confidence(figures: Mapping[str, Any], likeness: Sequence[float]) -> tuple[s
             )
     else:
         serious.append("no repetition was recognised")
+    more_serious, more_slight = _of_the_recording(figures)
+    level = LOW if serious + more_serious else MEDIUM if slight + more_slight else HIGH
+    return level, serious + more_serious + slight + more_slight
+
+
+def _of_the_recording(figures: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    serious: list[str] = []
+    slight: list[str] = []
     fps = figures["effective_fps"]
     if fps is not None and fps < _SLOW_FPS:
         slight.append(f"{fps:.1f} frames a second are few for times and speeds")
@@ -70,5 +79,4 @@ def confidence(figures: Mapping[str, Any], likeness: Sequence[float]) -> tuple[s
         slight.append(
             "the exercise was not named, so the working joint was chosen from the movement"
         )
-    level = LOW if serious else MEDIUM if slight else HIGH
-    return level, serious + slight
+    return serious, slight

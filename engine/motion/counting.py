@@ -15,18 +15,20 @@ from the exercise although one joint goes as far in them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from penstock.engine.motion.exercises import WEIGHTS, Guide
+from penstock.engine.motion.exercises import ANGLES_OF, WEIGHTS, Guide
 from penstock.engine.motion.hidden import hidden, rhythm
 from penstock.engine.motion.signals import LEAN, SIDES
 from penstock.engine.motion.track import Track
 
+Matrix = npt.NDArray[np.float64]
 Kind = Literal["whole", "head", "tail", "hidden"]
 Side = Literal["left", "right", "both", "middle"]
 
@@ -76,7 +78,11 @@ class Excursion:
 
 @dataclass(slots=True, frozen=True, eq=False)
 class Counted:
-    """What one joint's tracks say. `sign` is 1 where the joint rests low, -1 where it rests high."""
+    """What one joint's tracks say. `sign` is 1 where the joint rests low, -1 where it rests high.
+
+    `angle` is the joint whose range is told, and `angles` its tracks: the same joint, unless that
+    is a height.
+    """
 
     joint: str
     side: Side
@@ -84,6 +90,8 @@ class Counted:
     excursions: tuple[Excursion, ...]
     tracks: Mapping[Side, Track]
     score: float
+    angle: str = ""
+    angles: Mapping[Side, Track] = field(default_factory=dict)
 
 
 def count(
@@ -105,7 +113,31 @@ def count(
             found = replace(found, score=found.score * _FIRST_WEIGHT)
         if best is None or found.score > best.score:
             best = found
-    return best
+    return None if best is None else _with_angle(tracks, best, told)
+
+
+def _with_angle(tracks: Mapping[str, Track], found: Counted, told: Guide | None) -> Counted:
+    if found.joint not in ANGLES_OF:
+        return replace(found, angle=found.joint, angles=found.tracks)
+    angles: tuple[str, ...] = ANGLES_OF[found.joint]
+    if told and told.signals[0] in angles:
+        angles = (told.signals[0],)
+    own = {name: _sides(tracks, name) for name in angles}
+    most = max(
+        angles,
+        key=lambda name: max((track.large_swing() for track in own[name].values()), default=0.0),
+    )
+    return replace(found, angle=most, angles=own[most])
+
+
+def _sides(tracks: Mapping[str, Track], joint: str) -> dict[Side, Track]:
+    if joint == LEAN:
+        return {"middle": tracks[LEAN]} if LEAN in tracks else {}
+    sides: dict[Side, Track] = {}
+    for side in SIDES:
+        if (found := tracks.get(f"{joint}_{side}")) is not None:
+            sides["left" if side == "left" else "right"] = found
+    return sides
 
 
 def _liveliest(tracks: Mapping[str, Track]) -> list[str]:
@@ -120,11 +152,7 @@ def _liveliest(tracks: Mapping[str, Track]) -> list[str]:
 
 
 def _by_joint(tracks: Mapping[str, Track], joint: str, told: Guide | None) -> Counted | None:
-    sides: dict[Side, Track] = {"middle": tracks[LEAN]} if joint == LEAN and LEAN in tracks else {}
-    if joint != LEAN:
-        for side in SIDES:
-            if (found := tracks.get(f"{joint}_{side}")) is not None:
-                sides["left" if side == "left" else "right"] = found
+    sides = _sides(tracks, joint)
     if not sides or not all(track.followed for track in sides.values()):
         return None
     large = max(track.large_swing() for track in sides.values())
@@ -292,7 +320,7 @@ def _alike(tracks: Mapping[str, Track], found: list[Excursion]) -> list[Excursio
     return kept
 
 
-def _patterns(tracks: Mapping[str, Track], found: list[Excursion]) -> Any:
+def _patterns(tracks: Mapping[str, Track], found: list[Excursion]) -> Matrix:
     times = np.array(
         [
             (
@@ -313,7 +341,7 @@ def _patterns(tracks: Mapping[str, Track], found: list[Excursion]) -> Any:
     return np.array(columns).T
 
 
-def _likeness(patterns: Any) -> Any:
+def _likeness(patterns: Matrix) -> Matrix:
     """Give the cosine of each pattern with the one that is most like all, by what both know."""
     known = np.isfinite(patterns)
     pattern = np.where(known, patterns, 0)
@@ -323,4 +351,5 @@ def _likeness(patterns: Any) -> Any:
     ratio = np.sqrt(np.minimum(squares, squares.T) / (np.maximum(squares, squares.T) + 1e-9))
     size = np.sqrt(np.diagonal(squares))
     weight = np.minimum(size, np.percentile(size, 75))
-    return cosines[np.argmax((cosines * np.abs(cosines) * ratio) @ weight)]
+    found: Matrix = cosines[np.argmax((cosines * np.abs(cosines) * ratio) @ weight)]
+    return found

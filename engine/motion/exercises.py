@@ -33,6 +33,12 @@ WEIGHTS: Final = {
     "wrist_height": 0.7,
 }
 
+# Heights find repetitions; these are the angles that tell how far they went.
+ANGLES_OF: Final = {
+    "leg_height": ("knee_flexion", "hip_flexion"),
+    "wrist_height": ("shoulder_elevation", "elbow_flexion"),
+}
+
 _HIP = ("hip_flexion", "leg_height")
 _KNEE = ("knee_flexion", "hip_flexion", "leg_height")
 _ELBOW = ("elbow_flexion", "wrist_height")

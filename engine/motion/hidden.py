@@ -13,10 +13,10 @@ both sides of a gap goes on in it as well.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import floor
 from statistics import median
 from typing import Final
-
 
 from penstock.engine.motion.track import Track
 
@@ -72,7 +72,7 @@ def hidden(track: Track, tops: list[bool], usual: Rhythm) -> dict[int, int]:
     last = len(track) - 1
     certain = [n for n in range(last + 1) if not track.gap[n] or n in (0, last)]
     found = {}
-    for a, b in zip(certain, certain[1:], strict=False):
+    for a, b in pairwise(certain):
         blind = unseen[a + 1 : b + 1]
         if not any(blind):
             continue

@@ -15,7 +15,7 @@ from penstock.engine.motion.confidence import confidence
 from penstock.engine.motion.exercises import guide
 from penstock.engine.motion.motion import Concluded, Motion, conclude, gaps
 from penstock.engine.motion.repetition import Repetition
-from penstock.engine.motion.signals import ANGLES, LEAN, REPORTED, SIDES, SIGNALS
+from penstock.engine.motion.signals import LEAN, REPORTED, SIDES, SIGNALS
 from penstock.engine.motion.turning import TAIL
 
 # Fatigue compares the first third with the last one; of fewer there are no thirds.
@@ -59,14 +59,13 @@ def session_metrics(found: Concluded, account: Account = NO_ACCOUNT) -> dict[str
     settled = folded.settled
     open_ones = [one for one in found.repetitions if one.turn_ms > settled.until_ms]
     number = settled.number + len(open_ones)
-    joint = counted.joint if counted is not None and number else None
-    degrees = joint in ANGLES
+    joint = counted.angle if counted is not None and number else None
     whole = [one for one in found.repetitions if one.seen and not one.cut]
     duration = None
     if folded.first_ms is not None and found.newest_ms is not None:
         duration = found.newest_ms - folded.first_ms
     seconds = [(one.end_ms - one.start_ms) / 1000 for one in whole]
-    ranges = [one.degrees for one in whole if one.degrees is not None] if degrees else []
+    ranges = [one.degrees for one in whole if one.degrees is not None]
     tracked = _tracked(folded.tails, folded.frames)
     gap_list = _gaps(found, account)
     longest = max((one["length_ms"] for one in gap_list), default=0)
@@ -89,6 +88,7 @@ def session_metrics(found: Concluded, account: Account = NO_ACCOUNT) -> dict[str
         "rep_count_partial": settled.cut + sum(one.cut for one in open_ones),
         "rep_count_unseen": settled.unseen + sum(not one.seen for one in open_ones),
         "working_joint": joint,
+        "counted_by": counted.joint if counted is not None and number else None,
         "working_side": working_side,
         "range_deg": _ranges(folded.tails),
         "rep_range_median_deg": _rounded(median(ranges), 1) if ranges else None,
@@ -125,11 +125,10 @@ def rep_metrics(found: Concluded) -> list[dict[str, Any]]:
     """Give the figures of each repetition that is still told; long sessions tell the outer ones."""
     told = guide(found.folded.exercise)
     lowers = told.lowers if told else None
-    degrees = found.counted is not None and found.counted.joint in ANGLES
     total = found.folded.settled.number
     older = sum(one.turn_ms <= found.folded.settled.until_ms for one in found.repetitions)
     return [
-        _repetition(one, place, lowers=lowers, degrees=degrees)
+        _repetition(one, place, lowers=lowers)
         for place, one in zip(
             _places(total, older, len(found.repetitions)), found.repetitions, strict=True
         )
@@ -142,9 +141,7 @@ def _places(settled: int, told: int, count: int) -> list[int]:
     return [*range(first), *range(settled - (told - first), settled + count - told)]
 
 
-def _repetition(
-    one: Repetition, place: int, *, lowers: bool | None, degrees: bool
-) -> dict[str, Any]:
+def _repetition(one: Repetition, place: int, *, lowers: bool | None) -> dict[str, Any]:
     out, back = _seconds(one.out_ms), _seconds(one.back_ms)
     eccentric, concentric = (out, back) if lowers else (back, out)
     both = one.left is not None and one.right is not None and one.side == "both"
@@ -155,13 +152,13 @@ def _repetition(
         "end_ms": one.end_ms,
         "duration_s": _seconds(one.end_ms - one.start_ms),
         "side": None if one.side == "middle" else one.side,
-        "range_deg": _rounded(one.degrees, 1) if degrees else None,
+        "range_deg": _rounded(one.degrees, 1),
         "out_s": out,
         "hold_s": _seconds(one.hold_ms),
         "back_s": back,
         "eccentric_s": None if lowers is None else eccentric,
         "concentric_s": None if lowers is None else concentric,
-        "peak_speed_deg_per_s": _rounded(one.speed, 0) if degrees else None,
+        "peak_speed_deg_per_s": _rounded(one.speed, 0),
         "sparc": _rounded(one.sparc, 3),
         "ldlj": _rounded(one.ldlj, 3),
         "symmetry_index_pct": _index(one.left, one.right) if both else None,

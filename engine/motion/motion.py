@@ -5,7 +5,7 @@ Theory of operation
 ::
 
     frames -> pending (up to BLOCK_FRAMES) -> a block, with those of other sessions -> turns, tails
-                                                                 too many turns -> settled repetitions
+                                                     too many turns -> settled repetitions
 
 Blocks are cut by the frames' number, never by the batches', so the state after some frames is the
 same however they came. Frames that are repeated or out of order are left out, as are frames so
@@ -86,7 +86,7 @@ _GAP = np.dtype([("start_ms", "<u4"), ("end_ms", "<u4")])
 
 
 class Settled(NamedTuple):
-    """Repetitions that are told for good: of all of them the count, of the last ones the figures."""
+    """Repetitions that are told for good: the count of all, the figures of the outer ones."""
 
     joint: str | None = None
     until_ms: int = -1
@@ -132,9 +132,7 @@ class Motion(NamedTuple):
         named = folded.exercise if exercise is None else exercise
         found = guide(named)
         ankles = _ANKLES if found and _ANKLE in found.signals else 0
-        folded = folded._replace(
-            world=world, exercise=named, followed=folded.followed | ankles
-        )
+        folded = folded._replace(world=world, exercise=named, followed=folded.followed | ankles)
         return self._replace(folded=folded)
 
 
@@ -186,7 +184,8 @@ def _packed(values: Floats) -> bytes:
 def _unpacked(frames: bytes) -> Floats:
     tenths = np.frombuffer(frames, "<i2").astype(np.float32)
     tenths[tenths == UNKNOWN] = np.nan
-    return tenths.reshape(-1, _WIDTH) / 10
+    tenths /= 10
+    return tenths.reshape(-1, _WIDTH)
 
 
 def _thinned(newest: int, times: bytes, frames: bytes) -> tuple[bytes, bytes]:
@@ -312,7 +311,8 @@ def _settle(folded: Folded) -> Folded:
             + told[(_FIRST_SETTLED - _MAX_SETTLED) * STORED_BYTES :]
         )
     keep = turns["at_ms"] >= found[-min(len(found), 2 * _LEFT_OPEN)].start_ms - _BEFORE_MS
-    others = [joint for joint in _candidates(folded) if joint != counted.joint]
+    others = [counted.angle, *_candidates(folded)]
+    others = [joint for joint in others if joint != counted.joint]
     folded = folded._replace(
         turns=turns[keep].tobytes(),
         settled=Settled(
@@ -441,7 +441,8 @@ def loaded(data: bytes) -> Motion:
             at += size
         times, frames, tails, turns, gaps, told = parts
         frames_number, first, world, exercise, gap_number, anew, followed = plain["folded"]
-        settled = Settled(*plain["settled"], told)
+        joint, until, number, cut, unseen = plain["settled"]
+        settled = Settled(joint, until, number, cut, unseen, told)
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not a motion state: {error}") from None
     sound = (

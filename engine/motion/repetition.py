@@ -5,7 +5,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from penstock.engine.motion.counting import Counted, Excursion, Side
-from penstock.engine.motion.track import Track
 
 _SIDES: Final[tuple[Side, ...]] = ("left", "right", "both", "middle")
 # A side that goes through less than this share of the other one does not take part.
@@ -38,9 +37,9 @@ _NO_TIME: Final = -1
 class Repetition(NamedTuple):
     """One repetition; None is what was not seen. Times are of the session, in milliseconds.
 
-    `degrees` is what the working joint went through (percent of the trunk's length if it was
-    followed by a height), `left` and `right` the same of each side. `out`, `hold` and `back` are the
-    ways from the resting position to the turn and back, and the stay there. `unseen` is the share
+    `degrees` is what the working joint went through, `left` and `right` the same of each side.
+    `out`, `hold` and `back` are the ways from the resting position to the turn and back, and the
+    stay there. `unseen` is the share
     of its time without frames. A `cut` one began before the session or ended after it; one that
     was not `seen` took place where frames are missing.
     """
@@ -66,7 +65,9 @@ class Repetition(NamedTuple):
 
 def repetitions(counted: Counted) -> list[Repetition]:
     """Tell every repetition that was counted."""
-    departs = {side: track.departs() for side, track in counted.tracks.items()}
+    departs: dict[Side, list[int]] = {
+        side: track.departs() for side, track in counted.tracks.items()
+    }
     return [_told(counted, one, departs) for one in counted.excursions]
 
 
@@ -82,8 +83,10 @@ def _told(counted: Counted, one: Excursion, departs: dict[Side, list[int]]) -> R
     ways = [m for m in (n, n + 1) if 0 < m < len(track)]
     smooth = [track.sparc[m] for m in ways]
     jerk = [track.ldlj[m] for m in ways]
-    left, right = (_range_of(counted, side, one) for side in ("left", "right"))
+    left, right = _range_of(counted, "left", one), _range_of(counted, "right", one)
     side = one.side
+    degrees = _range_of(counted, side, one)
+    turning = track if counted.angle == counted.joint else None
     if side != "middle" and counted.side != "both" and left and right:
         both = min(left, right) > _TAKES_PART * max(left, right)
         side = "both" if both else side
@@ -95,10 +98,10 @@ def _told(counted: Counted, one: Excursion, departs: dict[Side, list[int]]) -> R
         track.arrive[n] - track.leave[n] if n else None,
         departs[one.side][n] - track.arrive[n] if whole else None,
         track.arrive[n + 1] - track.leave[n + 1] if n + 1 < len(track) else None,
-        one.degrees,
+        degrees,
         left,
         right,
-        float(max((track.speed[m] for m in ways), default=0)) or None,
+        None if turning is None else float(max(turning.speed[m] for m in ways)),
         _mean(smooth),
         _mean(jerk),
         min(1.0, one.unseen_ms / max(1, end - start)),
@@ -115,23 +118,17 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _range_of(counted: Counted, side: Side, one: Excursion) -> float | None:
-    """Give how far a side went within a repetition: its turns there, and where it began and ended."""
-    if side == one.side:
+    """Give how far a side's angle went within a repetition."""
+    if side == one.side and counted.angle == counted.joint:
         return one.degrees
-    track = counted.tracks.get(side)
+    track = counted.angles.get(side)
     if track is None:
         return None
-    return _between(track, one, counted.sign)
-
-
-def _between(track: Track, one: Excursion, sign: int) -> float:
-    at = track.at_times([one.start, one.turn, one.end])
+    ends = track.at_times([one.start, one.turn, one.end]).tolist()
     inside = [
-        sign * value
-        for when, value in zip(track.at, track.value, strict=True)
-        if one.start <= when <= one.end
+        value for at, value in zip(track.at, track.value, strict=True) if one.start <= at <= one.end
     ]
-    return max(*inside, sign * at[1]) - sign * (at[0] + at[2]) / 2 if inside else 0.0
+    return float(max(*ends, *inside) - min(*ends, *inside))
 
 
 def stored(found: list[Repetition]) -> bytes:
@@ -156,7 +153,7 @@ def restored(data: bytes) -> list[Repetition]:
         for name in ("out_ms", "hold_ms", "back_ms"):
             plain[name] = None if plain[name] == _NO_TIME else plain[name]
         for name in ("degrees", "left", "right", "speed", "sparc", "ldlj"):
-            plain[name] = None if plain[name] != plain[name] else plain[name]  # noqa: PLR0124
+            plain[name] = None if plain[name] != plain[name] else plain[name]
         plain["side"] = _SIDES[plain["side"]]
         plain["cut"], plain["seen"] = bool(plain["cut"]), bool(plain["seen"])
         found.append(Repetition(**plain))

@@ -1,8 +1,8 @@
 """How smooth a movement is: SPARC and the log dimensionless jerk of its speed.
 
-Balasubramanian et al., J NeuroEng Rehabil 2015, 12:112. Nearer 0 is smoother. SPARC is the length of
-the speed spectrum's curve; LDLJ sums the jerk. A camera at 10 frames a second sees no more than half
-of that in hertz, so the spectrum ends there.
+Balasubramanian et al., J NeuroEng Rehabil 2015, 12:112. Nearer 0 is smoother. SPARC is the length
+of the speed spectrum's curve; LDLJ sums the jerk. A camera at 10 frames a second sees no more than
+half of that in hertz, so the spectrum ends there.
 """
 
 from typing import Any, Final

@@ -5,6 +5,7 @@ how far this person goes, and that is known best when all is known: so the small
 out here, whenever somebody asks, and not while frames come in.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import cos, pi
@@ -81,7 +82,7 @@ class Track:
         low = int(place)
         return sizes[low] + (place - low) * (sizes[min(low + 1, stretches - 1)] - sizes[low])
 
-    def at_times(self, times: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def at_times(self, times: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Give the signal at times, as straight lines between leaving and arriving."""
         at, value = np.array(self.at), np.array(self.value)
         knots = np.empty(3 * len(at) - 2)
@@ -89,7 +90,7 @@ class Track:
         knots[::3], values[::3] = at, value
         knots[1::3], values[1::3] = self.leave[1:], value[:-1]
         knots[2::3], values[2::3] = self.arrive[1:], value[1:]
-        return np.interp(times, knots, values)
+        return np.asarray(np.interp(times, knots, values), np.float64)
 
     def pruned(self, large: float, period_ms: float | None = None) -> "Track":
         """Give the turns whose swings count, where a usual large swing is `large`.
@@ -175,7 +176,7 @@ class Track:
         )
 
     def period(self) -> float | None:
-        """Give the usual time from one turn to the next one of its kind, where nothing is hidden."""
+        """Give the usual time from a turn to the next of its kind, where nothing is hidden."""
         unseen = self.unseen()
         spans = [
             self.at[number + 2] - self.at[number]

@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 ::
 
-    block of frames -> light smoothing -> turning points -> turns that are final, for the session's log
+    block of frames -> light smoothing -> turning points -> final turns, for the session's log
                                                   └-> tails: what the next block needs to go on
 
 A repetition is a swing out and a swing back, so between its turns a signal holds nothing that a
@@ -28,6 +28,7 @@ from penstock.engine.motion.zigzag import turning_points
 
 Records = npt.NDArray[np.void]
 Times = npt.NDArray[np.int64]
+Column = npt.NDArray[Any]
 
 # Changes of a joint's angle in one camera's picture below about this are noise.
 FLOOR_DEGREES: Final = 10.0
@@ -139,7 +140,7 @@ class Block:
             around = (before + after) / 2
             around[~np.broadcast_to(dense[:, None], around.shape)] = np.nan
             off = np.abs(middle - around)
-            known = off == off
+            known = np.isfinite(off)
             off[~known] = 0
             span = (self.times[:, 2:] - self.times[:, :-2]).astype(np.float32)
             speed = np.abs(after - before) * (1000 / span)[:, None]
@@ -169,7 +170,7 @@ def turn(tails: Records, block: Block, *, ends: bool = False) -> tuple[Records, 
     all_new["least"] = np.fmin(all_new["least"], low)
     all_new["greatest"] = np.fmax(all_new["greatest"], high)
     followed = np.flatnonzero(block.followed.reshape(-1))
-    old: Any = all_new[followed]
+    old: Records = all_new[followed]
     new = old.copy()
     new["noise"] += noise[followed]
     new["noises"] += noises[followed]
@@ -192,7 +193,7 @@ def turn(tails: Records, block: Block, *, ends: bool = False) -> tuple[Records, 
     return all_new.reshape(tails.shape), swings, samples
 
 
-def _quiet(old: Any, low: Floats, high: Floats, floors: Floats) -> npt.NDArray[np.bool_]:
+def _quiet(old: Records, low: Floats, high: Floats, floors: Floats) -> npt.NDArray[np.bool_]:
     """Tell the rows that stay near their provisional turn: most do, most of the time."""
     a, b = old["a"], old["b"]
     with np.errstate(invalid="ignore"):
@@ -202,8 +203,8 @@ def _quiet(old: Any, low: Floats, high: Floats, floors: Floats) -> npt.NDArray[n
 
 
 def _rest(
-    old: Any,
-    new: Any,
+    old: Records,
+    new: Records,
     rows: npt.NDArray[np.intp],
     samples: Floats,
     speeds: Floats,
@@ -218,18 +219,18 @@ def _rest(
 
 
 def _unseen(
-    old: Any,
-    new: Any,
+    old: Records,
+    new: Records,
     seen: npt.NDArray[np.bool_],
     times: Times,
     session: npt.NDArray[np.intp],
-) -> tuple[Any, tuple[Times, Times]]:
+) -> tuple[Column, tuple[Times, Times]]:
     """Give the gap before each sample, and all that was blind up to it, of rows that have gaps.
 
     The first array tells by a row's number where it is in the other two; -1 is nowhere.
     """
     # A row is whole when its samples follow each other, and those of the block before, closely.
-    dense = (np.diff(times, axis=1) <= BLIND_MS).all(axis=1)
+    dense = np.asarray((np.diff(times, axis=1) <= BLIND_MS).all(axis=1))
     newest_ms = old["newest_ms"]
     near = (times[session, 0] - newest_ms <= BLIND_MS) | (newest_ms < 0)
     # Its first column is empty when there was a block before.
@@ -258,7 +259,7 @@ class _Line:
     )  # fmt: skip
 
     def __init__(
-        self, old: Any, samples: Floats, speeds: Floats, seen: npt.NDArray[np.bool_]
+        self, old: Records, samples: Floats, speeds: Floats, seen: npt.NDArray[np.bool_]
     ) -> None:
         rows, width = len(samples), samples.shape[1] + 2
         there = np.empty((rows, width), np.bool_)
@@ -274,12 +275,14 @@ class _Line:
         self.column = places - self.row * width
         self.old = old
 
-    def when(self, times: Times, session: Any, place: Any, gaps: Times, blinds: Times) -> None:
+    def when(
+        self, times: Times, session: Column, place: Column, gaps: Times, blinds: Times
+    ) -> None:
         """Take what tells of times and gaps: by sessions, and by the places of broken rows."""
         self.times, self.session, self.place = times, session, place
         self.gaps, self.blinds = gaps, blinds
 
-    def at(self, where: Any) -> Any:
+    def at(self, where: Column) -> Column:
         """Tell the times of points."""
         row, column = self.row[where], self.column[where]
         sample = self.times[self.session[row], np.maximum(column - 2, 0)]
@@ -288,7 +291,7 @@ class _Line:
             column > 1, sample, np.where(column == 1, old["b_ms"][row], old["a_ms"][row])
         )
 
-    def blind(self, where: Any) -> Any:
+    def blind(self, where: Column) -> Column:
         """Tell for how long the rows were not seen, from their beginning up to these points."""
         row, column = self.row[where], self.column[where]
         old, place = self.old, self.place[row]
@@ -300,7 +303,7 @@ class _Line:
             column > 1, found, np.where(column == 1, old["b_blind"][row], old["a_blind"][row])
         )
 
-    def gap(self, where: Any) -> Any:
+    def gap(self, where: Column) -> Column:
         """Tell the longer of the gaps beside points."""
         row, column = self.row[where], self.column[where]
         old = self.old
@@ -317,7 +320,7 @@ class _Line:
         beside &= (column > 1) | (old["b_ms"][row] == old["newest_ms"][row])
         return np.maximum(found, np.where(beside, right, 0))
 
-    def swings(self, new: Any, floors: Floats, numbers: npt.NDArray[np.intp]) -> Swings:
+    def swings(self, new: Records, floors: Floats, numbers: npt.NDArray[np.intp]) -> Swings:
         """Find the turns, write what goes on into the new tails, give what is final.
 
         `numbers` are the rows' own.
@@ -390,7 +393,9 @@ class _Line:
             ways.arrive[final],
         )
 
-    def _ways(self, places: Any, follows: npt.NDArray[np.bool_], at: Any, blind: Any) -> "_Ways":
+    def _ways(
+        self, places: Column, follows: npt.NDArray[np.bool_], at: Column, blind: Column
+    ) -> "_Ways":
         """Find when each turn was left for the next, and when the next was come near to."""
         old, far = self.old, len(self.row)
         everywhere = np.arange(far, dtype=np.int32)
@@ -454,12 +459,12 @@ class _Ways:
     out_speed: Floats
 
 
-def _into(out: Any, alone: Any, follows: npt.NDArray[np.bool_]) -> Any:
+def _into(out: Column, alone: Column, follows: npt.NDArray[np.bool_]) -> Column:
     return np.where(follows, np.concatenate((out[:1], out[:-1])), alone)
 
 
 def _records(
-    signal: Any,
+    signal: Column,
     at: Times,
     value: Floats,
     leave: Times,
@@ -485,7 +490,8 @@ def _records(
         turns[name] = np.clip(milliseconds // _HUNDREDTHS, 0, _MOST)
     turns["speed"] = np.clip(np.rint(speed), 0, _MOST)
     turns["sparc"] = turns["ldlj"] = UNKNOWN
-    return turns
+    found: Records = turns
+    return found
 
 
 def last_turns(tails: Records) -> Records:
@@ -494,15 +500,18 @@ def last_turns(tails: Records) -> Records:
     found = []
     for signal in np.flatnonzero(rows["points"]):
         row = rows[signal : signal + 1]
+        number = np.array([signal])
         if row["points"][0] > 1 and not row["final"][0]:
             a, zero = row["a_ms"].astype(np.int64), np.zeros(1, np.int64)
-            found.append(_records(signal, a, row["a"], a, a, zero, zero, zero, zero, zero, zero))
+            found.append(
+                _records(number, a, row["a"], a, a, zero, zero, zero, zero, zero, 0 * row["a"])
+            )
         at = row["b_ms"].astype(np.int64)
         begun = row["b_leave_blind"].astype(np.int64)
         before = row["a_blind"].astype(np.int64) if row["points"][0] > 1 else begun
         found.append(
             _records(
-                signal,
+                number,
                 at,
                 row["b"],
                 row["b_leave"].astype(np.int64),

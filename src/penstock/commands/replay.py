@@ -123,7 +123,16 @@ def _show_metrics(figures: dict[str, Any]) -> None:
     )
     for reason in session["confidence_reasons"]:
         typer.echo(f"  {reason}")
-    columns = ("rep_number", "start_ms", "end_ms", "side", "range_deg", "out_s", "hold_s", "back_s")
+    columns: tuple[str, ...] = (
+        "rep_number",
+        "start_ms",
+        "end_ms",
+        "side",
+        "range_deg",
+        "out_s",
+        "hold_s",
+        "back_s",
+    )
     columns += ("peak_speed_deg_per_s", "unseen_ratio", "confidence")
     print_table(
         [name.replace("_", " ") for name in columns],
