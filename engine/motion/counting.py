@@ -27,6 +27,7 @@ from penstock.engine.motion.exercises import ANGLES_OF, WEIGHTS, Guide
 from penstock.engine.motion.hidden import hidden, rhythm
 from penstock.engine.motion.signals import LEAN, SIDES
 from penstock.engine.motion.track import Track
+from penstock.engine.motion.turning import NEAR_DEGREES, NEAR_SHARE
 
 Matrix = npt.NDArray[np.float64]
 Kind = Literal["whole", "head", "tail", "hidden"]
@@ -35,6 +36,8 @@ Side = Literal["left", "right", "both", "middle"]
 # A repetition that the session's beginning or end cuts counts if it came as far as this, compared
 # with its neighbours: then its turn was seen.
 _CUT_SHARE: Final = 0.6
+# What is seen of it lasts at most so many times the usual half; who stays longer was not moving.
+_CUT_TIMES: Final = 1.75
 # Cosine of a repetition's pattern with the most typical one: below the first it is another motion,
 # below the second also when parts of it were not seen; at the edges of a set it has to be within
 # the third, or four times their usual distance, of the others.
@@ -243,9 +246,9 @@ def _excursions(track: Track, sign: int, side: Side) -> list[Excursion]:
                 continue
         found.append(
             Excursion(
-                track.leave[n] if n else track.at[n],
+                _begun(track, n) if n else track.at[n],
                 (track.arrive[n] + departs[n]) / 2,
-                track.arrive[n + 1] if n < last else track.at[n],
+                _ended(track, n + 1) if n < last else track.at[n],
                 sum(ways) / len(ways),
                 kind,
                 side,
@@ -256,15 +259,41 @@ def _excursions(track: Track, sign: int, side: Side) -> list[Excursion]:
     return _without_short_cuts(found)
 
 
+def _begun(track: Track, n: int) -> int:
+    """Give when the way into a turn really began: before it was seen to leave."""
+    return max(track.at[n - 1], round(track.leave[n] - _unnoticed(track, n)))
+
+
+def _ended(track: Track, n: int) -> int:
+    """Give when the way into a turn really ended: after it came near."""
+    return min(track.at[n], round(track.arrive[n] + _unnoticed(track, n)))
+
+
+def _unnoticed(track: Track, n: int) -> float:
+    # People move with the least jerk (Flash and Hogan 1985): the first share f of a way takes about
+    # half the cube root of f of its time, and the last share as well.
+    swing = abs(track.value[n] - track.value[n - 1])
+    share = max(NEAR_SHARE, NEAR_DEGREES / max(swing, 2 * NEAR_DEGREES))
+    part = 0.52 * share ** (1 / 3)
+    return (track.arrive[n] - track.leave[n]) * part / (1 - 2 * part)
+
+
 def _without_short_cuts(found: list[Excursion]) -> list[Excursion]:
-    whole = [one.degrees for one in found if one.kind == "whole"]
-    if not whole:
+    wholes = [one for one in found if one.kind == "whole"]
+    if not wholes:
         return found
+    whole = [one.degrees for one in wholes]
+    longest = {
+        "head": _CUT_TIMES * median([one.end - one.turn for one in wholes]),
+        "tail": _CUT_TIMES * median([one.turn - one.start for one in wholes]),
+    }
     kept = []
     for n, one in enumerate(found):
         if one.kind in ("head", "tail"):
             near = [x.degrees for x in found[max(0, n - 4) : n + 5] if x.kind == "whole"]
             if one.degrees < _CUT_SHARE * median(near or whole):
+                continue
+            if one.end - one.start > longest[one.kind]:
                 continue
         kept.append(one)
     return kept

@@ -24,6 +24,8 @@ from penstock.engine.motion.track import Track
 # less it would not have been seen to begin.
 _HIDDEN_SHARE: Final = 0.55
 _SLACK_SHARE: Final = 0.15
+# With the hidden ones the tempo is no slower than so many times the usual one, or it was a rest.
+_STEADY: Final = 1.35
 _LEAST_PERIOD_MS: Final = 300.0
 # Nobody's tempo is known from fewer, and later ones tell more of now than earlier ones.
 _LEAST_CYCLES: Final = 3
@@ -80,7 +82,9 @@ def hidden(track: Track, tops: list[bool], usual: Rhythm) -> dict[int, int]:
         time, gaps = _without_pauses(track, tops, usual, departs, (a, b), period)
         more = floor((2 * time / period - (b - a)) / 2 + 0.5)
         room = sum(int((gap + _SLACK_SHARE * period) / (_HIDDEN_SHARE * period)) for gap in gaps)
-        if (number := min(more, room)) > 0:
+        number = min(more, room)
+        steady = _STEADY * period / 2 * (b - a + 2 * number)
+        if number > 0 and track.at[b] - track.at[a] <= steady:
             found[a + 1 + blind.index(max(blind))] = number
     return found
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from penstock.engine.motion.turning import FLOOR_DEGREES, NEAR_DEGREES, UNKNOWN, Records
+from penstock.engine.motion.turning import FLOOR_DEGREES, NEAR_DEGREES, NEAR_SHARE, UNKNOWN, Records
 
 # A swing counts from this share of the usual large one on; hysteresis at 0.3 and 0.7 of the range,
 # which counts every set of UI-PRMD, is 0.4. Patients who tire go through less.
@@ -137,13 +137,14 @@ class Track:
             previous = places[number - 1] if number else place
             begun = min(previous + 1, place)  # whose way in is the way out of the one before
             came = place
+            near = max(NEAR_DEGREES, NEAR_SHARE * abs(value[place] - value[previous]))
             if place - previous > 1:
                 for between in range(place - 1, previous, -1):
-                    if abs(value[between] - value[previous]) <= NEAR_DEGREES:
+                    if abs(value[between] - value[previous]) <= near:
                         begun = between + 1
                         break
                 for between in range(begun, place):
-                    if abs(value[between] - value[place]) <= NEAR_DEGREES:
+                    if abs(value[between] - value[place]) <= near:
                         came = between
                         break
             start = self.leave[begun]

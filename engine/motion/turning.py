@@ -40,6 +40,8 @@ BLIND_MS: Final = 350
 _SEEN_MS = 100
 # Nearer than this to a turn's value the signal has not left it, or has arrived.
 NEAR_DEGREES: Final = FLOOR_DEGREES / 2
+# Or than this share of the swing, as larger ones are noisier in what comes before and after.
+NEAR_SHARE: Final = 0.1
 
 TURN: Final = np.dtype(
     [
@@ -202,6 +204,10 @@ def _quiet(old: Records, low: Floats, high: Floats, floors: Floats) -> npt.NDArr
     return np.asarray((old["points"] > 1) & np.where(old["final"] > 0, waits, within))
 
 
+def _near(swing: Floats) -> Floats:
+    return np.maximum(np.float32(NEAR_DEGREES), np.float32(NEAR_SHARE) * np.abs(swing))
+
+
 def _rest(
     old: Records,
     new: Records,
@@ -210,7 +216,8 @@ def _rest(
     speeds: Floats,
     times: Times,
 ) -> None:
-    near = np.abs(samples[rows] - old["b"][rows, None]) <= NEAR_DEGREES
+    within = _near(old["b"][rows] - old["a"][rows])
+    near = np.abs(samples[rows] - old["b"][rows, None]) <= within[:, None]
     newest = near.shape[1] - 1 - near[:, ::-1].argmax(axis=1)
     any_near = near.any(axis=1)
     new["q_ms"][rows] = np.where(any_near, times[np.arange(len(rows)), newest], old["q_ms"][rows])
@@ -408,7 +415,12 @@ class _Line:
         value = self.value[places]
         own = self.row == self.row[places][way]
         own[: places[0]] = False
-        near = np.abs(self.value - value[way]) <= NEAR_DEGREES
+        # How far it is to the next turn; where that is not known, how far it was from the last.
+        swing = np.diff(value, append=np.float32(0))
+        ends = ~np.append(follows[1:], False)  # noqa: FBT003
+        swing[ends] = np.where(follows, np.diff(value, prepend=np.float32(0)), 0)[ends]
+        within = _near(swing)
+        near = np.abs(self.value - value[way]) <= within[way]
         near &= own
         left = np.maximum.reduceat(np.where(near, everywhere, np.int32(0)), places)
         # The points a and b stand for samples of earlier blocks.
@@ -425,7 +437,7 @@ class _Line:
         )
         out_speed = np.maximum.reduceat(np.where(own, self.speed, np.float32(0)), places)
         goal = np.append(value[1:], np.inf).astype(np.float32)
-        near = np.abs(self.value - goal[way]) <= NEAR_DEGREES
+        near = np.abs(self.value - goal[way]) <= within[way]
         near &= own
         near &= everywhere > left[way]
         came = np.minimum.reduceat(np.where(near, everywhere, np.int32(far)), places)
