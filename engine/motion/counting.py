@@ -37,7 +37,7 @@ Side = Literal["left", "right", "both", "middle"]
 # with its neighbours: then its turn was seen.
 _CUT_SHARE: Final = 0.6
 # What is seen of it lasts at most so many times the usual half; who stays longer was not moving.
-_CUT_TIMES: Final = 1.75
+_CUT_TIMES: Final = 1.5
 # Cosine of a repetition's pattern with the most typical one: below the first it is another motion,
 # below the second also when parts of it were not seen; at the edges of a set it has to be within
 # the third, or four times their usual distance, of the others.
@@ -57,6 +57,8 @@ _FIRST_WEIGHT: Final = 1.5
 _ALTERNATES: Final = (0.4, 0.7)
 _RESTING_SHARE: Final = 0.35
 _SAME_SHARE: Final = 0.5
+# Who stays bent so many times as long as straight rests bent.
+_MUCH_LONGER: Final = 1.5
 
 
 @dataclass(slots=True, frozen=True)
@@ -98,18 +100,23 @@ class Counted:
 
 
 def count(
-    tracks: Mapping[str, Track], told: Guide | None, only: str | None = None
+    tracks: Mapping[str, Track],
+    told: Guide | None,
+    decided: tuple[str, int] | None = None,
+    *,
+    whole: bool = True,
 ) -> Counted | None:
     """Count by the joint that shows the exercise best; None when nothing moves.
 
-    `only` names the joint that was decided on before.
+    `decided` gives the joint and its sign where they are known from before. The tracks are `whole`
+    when they begin and end as the recording does.
     """
     names = told.signals if told else _liveliest(tracks)
-    if only is not None:
-        names = (only,)
+    if decided is not None:
+        names = decided[:1]
     best: Counted | None = None
     for name in names:
-        found = _by_joint(tracks, name, told)
+        found = _by_joint(tracks, name, told, decided[1] if decided else 0, whole=whole)
         if found is None:
             continue
         if told and name == names[0]:
@@ -154,7 +161,9 @@ def _liveliest(tracks: Mapping[str, Track]) -> list[str]:
     return sorted(energy, key=lambda joint: -energy[joint])[:_LIVELIEST]
 
 
-def _by_joint(tracks: Mapping[str, Track], joint: str, told: Guide | None) -> Counted | None:
+def _by_joint(
+    tracks: Mapping[str, Track], joint: str, told: Guide | None, fixed: int, *, whole: bool
+) -> Counted | None:
     sides = _sides(tracks, joint)
     if not sides or not all(track.followed for track in sides.values()):
         return None
@@ -169,11 +178,10 @@ def _by_joint(tracks: Mapping[str, Track], joint: str, told: Guide | None) -> Co
     if not kept:
         return None
     kept.sort(key=lambda one: -one[0])
-    prior = 0
-    if told and told.rests_high:
-        prior = 1 if joint == "leg_height" else -1
     _, side, lead = kept[0]
-    sign = _resting(lead, prior)
+    # People rest straight: with joints low and legs long.
+    prior = -1 if (told is not None and told.rests_high) != (joint == "leg_height") else 1
+    sign = fixed or _resting(lead, prior, whole=whole, named=told is not None)
     found = _excursions(lead, sign, side)
     if len(kept) > 1:
         _, other_side, other = kept[1]
@@ -196,23 +204,23 @@ def _by_joint(tracks: Mapping[str, Track], joint: str, told: Guide | None) -> Co
     )
 
 
-def _resting(track: Track, prior: int) -> int:
+def _resting(track: Track, prior: int, *, whole: bool, named: bool) -> int:
     """Tell where it rests: 1 low, -1 high."""
-    value, count = track.value, len(track)
+    value = track.value
     first_high, last_high = value[0] > value[1], value[-1] > value[-2]
     departs = track.departs()
-    if first_high == last_high:
+    if whole and first_high == last_high:
         # A recording that was cut tightly begins and ends at rest.
         half = median([b - a for a, b in pairwise(track.at)])
-        tight = departs[0] - track.at[0], track.at[-1] - track.arrive[-1]
-        if max(tight) <= half / 2 or not prior:
+        if max(departs[0] - track.at[0], track.at[-1] - track.arrive[-1]) <= half / 2:
             return -1 if first_high else 1
-    if prior:
+    if named:
         return prior
     stayed = [0, 0]
-    for n in range(count):
-        stayed[(n % 2 == 0) == first_high] += departs[n] - track.arrive[n]
-    return 1 if stayed[False] >= stayed[True] else -1
+    for n, (arrived, left) in enumerate(zip(track.arrive, departs, strict=True)):
+        stayed[(n % 2 == 0) == first_high] += left - arrived
+    usual, other = stayed[prior < 0], stayed[prior > 0]
+    return prior if other <= _MUCH_LONGER * usual else -prior
 
 
 def _excursions(track: Track, sign: int, side: Side) -> list[Excursion]:

@@ -89,6 +89,7 @@ class Settled(NamedTuple):
     """Repetitions that are told for good: the count of all, the figures of the outer ones."""
 
     joint: str | None = None
+    sign: int = 0
     until_ms: int = -1
     number: int = 0
     cut: int = 0
@@ -317,6 +318,7 @@ def _settle(folded: Folded) -> Folded:
         turns=turns[keep].tobytes(),
         settled=Settled(
             counted.joint,
+            counted.sign,
             (done[-1].turn_ms + left[0].turn_ms) // 2,
             before.number + len(done),
             before.cut + sum(one.cut for one in done),
@@ -389,7 +391,13 @@ def tracks(folded: Folded, last: Records | None) -> dict[str, Track]:
 
 
 def _counted(folded: Folded, last: Records | None) -> Counted | None:
-    return count(tracks(folded, last), guide(folded.exercise), folded.settled.joint)
+    joint, sign = folded.settled.joint, folded.settled.sign
+    return count(
+        tracks(folded, last),
+        guide(folded.exercise),
+        None if joint is None else (joint, sign),
+        whole=last is not None and joint is None,
+    )
 
 
 # Going on elsewhere.
@@ -420,7 +428,7 @@ def dumped(motion: Motion) -> bytes:
             folded.anew,
             folded.followed,
         ],
-        "settled": folded.settled[:5],
+        "settled": folded.settled[:6],
     }
     head = orjson.dumps(plain)
     return b"".join((len(head).to_bytes(4, "little"), head, *parts))
@@ -441,8 +449,8 @@ def loaded(data: bytes) -> Motion:
             at += size
         times, frames, tails, turns, gaps, told = parts
         frames_number, first, world, exercise, gap_number, anew, followed = plain["folded"]
-        joint, until, number, cut, unseen = plain["settled"]
-        settled = Settled(joint, until, number, cut, unseen, told)
+        joint, sign, until, number, cut, unseen = plain["settled"]
+        settled = Settled(joint, sign, until, number, cut, unseen, told)
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not a motion state: {error}") from None
     sound = (
