@@ -282,7 +282,7 @@ def _unnoticed(track: Track, n: int) -> float:
     # half the cube root of f of its time, and the last share as well.
     swing = abs(track.value[n] - track.value[n - 1])
     share = max(NEAR_SHARE, NEAR_DEGREES / max(swing, 2 * NEAR_DEGREES))
-    part = 0.52 * share ** (1 / 3)
+    part = 0.52 * float(share ** (1 / 3))
     return (track.arrive[n] - track.leave[n]) * part / (1 - 2 * part)
 
 

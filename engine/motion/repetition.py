@@ -1,5 +1,6 @@
 """One repetition as it is told: its times, how far and how fast it went, and how much was seen."""
 
+from bisect import bisect_left, bisect_right
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -125,9 +126,7 @@ def _range_of(counted: Counted, side: Side, one: Excursion) -> float | None:
     if track is None:
         return None
     ends = track.at_times([one.start, one.turn, one.end]).tolist()
-    inside = [
-        value for at, value in zip(track.at, track.value, strict=True) if one.start <= at <= one.end
-    ]
+    inside = track.value[bisect_left(track.at, one.start) : bisect_right(track.at, one.end)]
     return float(max(*ends, *inside) - min(*ends, *inside))
 
 

@@ -49,6 +49,7 @@ class Track:
     left: int
     # Of a signal that is not followed any more, nothing is known after its last turn.
     followed: bool = True
+    knots: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
 
     def __len__(self) -> int:
         return len(self.at)
@@ -84,13 +85,18 @@ class Track:
 
     def at_times(self, times: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Give the signal at times, as straight lines between leaving and arriving."""
+        if self.knots is None:
+            self.knots = self._knots()
+        return np.asarray(np.interp(times, *self.knots), np.float64)
+
+    def _knots(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         at, value = np.array(self.at), np.array(self.value)
         knots = np.empty(3 * len(at) - 2)
         values = np.empty_like(knots)
         knots[::3], values[::3] = at, value
         knots[1::3], values[1::3] = self.leave[1:], value[:-1]
         knots[2::3], values[2::3] = self.arrive[1:], value[1:]
-        return np.asarray(np.interp(times, knots, values), np.float64)
+        return knots, values
 
     def pruned(self, large: float, period_ms: float | None = None) -> "Track":
         """Give the turns whose swings count, where a usual large swing is `large`.

@@ -417,7 +417,7 @@ class _Line:
         own[: places[0]] = False
         # How far it is to the next turn; where that is not known, how far it was from the last.
         swing = np.diff(value, append=np.float32(0))
-        ends = ~np.append(follows[1:], False)  # noqa: FBT003
+        ends = ~np.append(follows[1:], False)
         swing[ends] = np.where(follows, np.diff(value, prepend=np.float32(0)), 0)[ends]
         within = _near(swing)
         near = np.abs(self.value - value[way]) <= within[way]
@@ -509,31 +509,41 @@ def _records(
 def last_turns(tails: Records) -> Records:
     """Give the turns that are not final yet of one session's tails, as if nothing came after."""
     rows: Any = np.asarray(tails)
-    found = []
-    for signal in np.flatnonzero(rows["points"]):
-        row = rows[signal : signal + 1]
-        number = np.array([signal])
-        if row["points"][0] > 1 and not row["final"][0]:
-            a, zero = row["a_ms"].astype(np.int64), np.zeros(1, np.int64)
-            found.append(
-                _records(number, a, row["a"], a, a, zero, zero, zero, zero, zero, 0 * row["a"])
-            )
-        at = row["b_ms"].astype(np.int64)
-        begun = row["b_leave_blind"].astype(np.int64)
-        before = row["a_blind"].astype(np.int64) if row["points"][0] > 1 else begun
-        found.append(
-            _records(
-                number,
-                at,
-                row["b"],
-                row["b_leave"].astype(np.int64),
-                row["b_arrive"].astype(np.int64),
-                begun,
-                row["b_arrive_blind"].astype(np.int64),
-                row["b_blind"].astype(np.int64),
-                before,
-                row["b_gap"].astype(np.int64),
-                row["b_speed"],
-            )
-        )
-    return np.concatenate(found) if found else np.zeros(0, TURN)
+    first = np.flatnonzero((rows["points"] > 1) & (rows["final"] == 0))
+    begun = rows[first]
+    at = begun["a_ms"].astype(np.int64)
+    nothing = np.zeros(len(first), np.int64)
+    still = np.zeros(len(first), np.float32)
+    unsettled = _records(
+        first, at, begun["a"], at, at, nothing, nothing, nothing, nothing, nothing, still
+    )
+    last = np.flatnonzero(rows["points"])
+    own = rows[last]
+    wide = {name: own[name].astype(np.int64) for name in _MOMENTS}
+    leave_blind = wide["b_leave_blind"]
+    newest = _records(
+        last,
+        wide["b_ms"],
+        own["b"],
+        wide["b_leave"],
+        wide["b_arrive"],
+        leave_blind,
+        wide["b_arrive_blind"],
+        wide["b_blind"],
+        np.where(own["points"] > 1, wide["a_blind"], leave_blind),
+        wide["b_gap"],
+        own["b_speed"],
+    )
+    return np.concatenate((unsettled, newest))
+
+
+_MOMENTS = (
+    "b_ms",
+    "b_leave",
+    "b_arrive",
+    "b_leave_blind",
+    "b_arrive_blind",
+    "b_blind",
+    "a_blind",
+    "b_gap",
+)
