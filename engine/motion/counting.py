@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from penstock.engine.motion.exercises import ANGLES_OF, WEIGHTS, Guide
 from penstock.engine.motion.hidden import hidden, rhythm
-from penstock.engine.motion.signals import LEAN, SIDES
+from penstock.engine.motion.signals import LEAN, SIDED, SIDES
 from penstock.engine.motion.track import Track
 from penstock.engine.motion.turning import NEAR_DEGREES, NEAR_SHARE
 
@@ -368,14 +368,26 @@ def _patterns(tracks: Mapping[str, Track], found: list[Excursion]) -> Matrix:
             for one in found
         ]
     )
+    # A side that never turned has not moved.
+    changes = {name: _changes(track, times) for name, track in tracks.items()}
+    still = np.zeros(len(found))
+    right = np.array([one.side == "right" for one in found])
     columns = []
-    for track in tracks.values():
-        value = track.at_times(times)
-        column = value[:, 1] - (value[:, 0] + value[:, 2]) / 2
-        if not track.followed:
-            column[times[:, 1] > track.at[-1]] = np.nan
-        columns.append(column)
+    for name in SIDED:
+        left_one, right_one = (changes.get(f"{name}_{side}", still) for side in SIDES)
+        # The working side first, so that alternating sides do alike.
+        columns.append(np.where(right, right_one, left_one))
+        columns.append(np.where(right, left_one, right_one))
+    columns.append(changes.get(LEAN, still))
     return np.array(columns).T
+
+
+def _changes(track: Track, times: Matrix) -> Matrix:
+    value = track.at_times(times)
+    change: Matrix = value[:, 1] - (value[:, 0] + value[:, 2]) / 2
+    if not track.followed:
+        change[times[:, 1] > track.at[-1]] = np.nan
+    return change
 
 
 def _likeness(patterns: Matrix) -> Matrix:

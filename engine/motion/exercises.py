@@ -86,6 +86,7 @@ _WORDS = (
     ("rotation", Guide(_TURNED)),
     ("press", _PUSH),
     ("row", _PULL),
+    ("rope", Guide(("wrist_height", "shoulder_elevation", "elbow_flexion"))),
     ("jack", _ARM_UP),
     ("raise", _ARM_UP),
     ("shoulder", _ARM_UP),
@@ -96,9 +97,20 @@ _WORDS = (
 )
 
 
+_SHORT: Final = 3
+
+
 def guide(exercise: str | None) -> Guide | None:
     """Give what an exercise's name says; None when it says nothing that is known."""
     if exercise is None:
         return None
     name = "_".join(exercise.lower().replace("-", " ").replace("_", " ").split())
-    return next((found for word, found in _WORDS if word in name), None)
+    # Short words are in the midst of others: an arm in a warm-up.
+    return next(
+        (
+            found
+            for word, found in _WORDS
+            if (word if len(word) > _SHORT else f"_{word}") in f"_{name}"
+        ),
+        None,
+    )

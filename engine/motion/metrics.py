@@ -13,7 +13,7 @@ import numpy as np
 
 from penstock.engine.motion.confidence import confidence
 from penstock.engine.motion.exercises import guide
-from penstock.engine.motion.motion import Concluded, Motion, conclude, gaps
+from penstock.engine.motion.motion import Concluded, Folded, Motion, conclude, gaps
 from penstock.engine.motion.repetition import Repetition
 from penstock.engine.motion.signals import LEAN, REPORTED, SIDES, SIGNALS
 from penstock.engine.motion.turning import TAIL
@@ -66,7 +66,7 @@ def session_metrics(found: Concluded, account: Account = NO_ACCOUNT) -> dict[str
         duration = found.newest_ms - folded.first_ms
     seconds = [(one.end_ms - one.start_ms) / 1000 for one in whole]
     ranges = [one.degrees for one in whole if one.degrees is not None]
-    tracked = _tracked(folded.tails, folded.frames)
+    tracked = _tracked(folded)
     gap_list = _gaps(found, account)
     longest = max((one["length_ms"] for one in gap_list), default=0)
     completeness = _share(account.used, account.received)
@@ -179,12 +179,15 @@ def _fps(frames: int, duration_ms: int | None) -> float | None:
     return round((frames - 1) * 1000 / duration_ms, 2) if duration_ms else None
 
 
-def _tracked(tails: bytes, frames: int) -> float | None:
-    """Give how much of the followed signals was seen, on average."""
-    if not frames:
+def _tracked(folded: Folded) -> float | None:
+    """Give how much was seen of the better half of the signals that are followed."""
+    if not folded.frames:
         return None
-    seen: Any = np.frombuffer(tails, TAIL)["seen"]
-    return _rounded(min(1.0, float(np.sort(seen)[-len(seen) // 2 :].mean()) / frames), 3)
+    rows: Any = np.frombuffer(folded.tails, TAIL)
+    followed = [n for n in range(len(SIGNALS)) if folded.followed >> n & 1]
+    seen = np.sort(rows["seen"][followed])
+    share = float(seen[len(seen) // 2 :].mean()) / folded.frames
+    return _rounded(min(1.0, share), 3)
 
 
 def _ranges(tails: bytes) -> dict[str, Any]:
