@@ -236,12 +236,13 @@ def _unseen(
 
     The first array tells by a row's number where it is in the other two; -1 is nowhere.
     """
-    # A row is whole when its samples follow each other, and those of the block before, closely.
-    dense = np.asarray((np.diff(times, axis=1) <= BLIND_MS).all(axis=1))
+    # Most rows miss so few samples that no gap can be longer than BLIND_MS, wherever they are; the
+    # first column is empty when there was a block before.
+    widest = np.diff(times, axis=1).max(axis=1)[session]
+    missing = seen.shape[1] - 1 - seen[:, 1:].sum(axis=1)
     newest_ms = old["newest_ms"]
-    near = (times[session, 0] - newest_ms <= BLIND_MS) | (newest_ms < 0)
-    # Its first column is empty when there was a block before.
-    whole = near & dense[session] & seen[:, 1:].all(axis=1)
+    before_ms = np.where(newest_ms < 0, 0, times[session, 0] - newest_ms)
+    whole = (before_ms + (missing + 1) * widest <= BLIND_MS) & seen[:, -1]
     new["newest_ms"] = times[session, -1]
     broken = np.flatnonzero(~whole)
     there, own = seen[broken], old[broken]
