@@ -16,7 +16,7 @@ from penstock.engine.motion.exercises import guide
 from penstock.engine.motion.motion import Concluded, Folded, Motion, conclude, gaps
 from penstock.engine.motion.repetition import Repetition
 from penstock.engine.motion.signals import LEAN, REPORTED, SIDES, SIGNALS
-from penstock.engine.motion.turning import TAIL
+from penstock.engine.motion.turns import TAIL
 
 # Fatigue compares the first third with the last one; of fewer there are no thirds.
 _LEAST_FOR_THIRDS: Final = 6

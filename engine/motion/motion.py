@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from penstock.engine.motion.counting import Counted, count
 from penstock.engine.motion.exercises import WEIGHTS, guide
@@ -36,17 +37,8 @@ from penstock.engine.motion.repetition import (
 from penstock.engine.motion.signals import SIDES, SIGNALS, Floats
 from penstock.engine.motion.smoothness import smooth
 from penstock.engine.motion.track import Track, track
-from penstock.engine.motion.turning import (
-    TAIL,
-    TURN,
-    UNKNOWN,
-    Block,
-    Records,
-    Times,
-    last_turns,
-    new_tails,
-    turn,
-)
+from penstock.engine.motion.turning import Block, turn
+from penstock.engine.motion.turns import TAIL, TURN, UNKNOWN, Records, Times, last_turns, new_tails
 from penstock.engine.timeline import GAP_MS
 
 MOTION_VERSION: Final = 1
@@ -405,8 +397,6 @@ def _counted(folded: Folded, last: Records | None) -> Counted | None:
 
 def dumped(motion: Motion) -> bytes:
     """Give the state as bytes."""
-    import orjson  # noqa: PLC0415
-
     folded = motion.folded
     parts = (
         motion.times,
@@ -436,8 +426,6 @@ def dumped(motion: Motion) -> bytes:
 
 def loaded(data: bytes) -> Motion:
     """Read what `dumped` gave; ValueError for anything else."""
-    import orjson  # noqa: PLC0415
-
     length = int.from_bytes(data[:4], "little")
     try:
         plain = orjson.loads(data[4 : 4 + length])

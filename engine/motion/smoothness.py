@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from penstock.engine.motion.exercises import WEIGHTS
 from penstock.engine.motion.signals import SIDED, SIGNALS, Floats
-from penstock.engine.motion.turning import Records, Swings, Times
+from penstock.engine.motion.turning import Swings
+from penstock.engine.motion.turns import Records, Times
 
 Doubles = npt.NDArray[np.float64]
 
