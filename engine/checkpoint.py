@@ -1,13 +1,16 @@
 """A session's whole state as plain values, so that another process can go on with it."""
 
+import binascii
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
-from penstock.engine.motion.reach import NO_REACH, Reach
+from penstock.engine.motion.motion import BEGUN_ANEW, NO_MOTION, Motion, dumped, loaded
 from penstock.engine.outcomes import Tally
 from penstock.engine.timeline import Timeline
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
+# Its checkpoints tell how far each joint went and nothing else of the motion.
+_WITHOUT_MOTION = 1
 
 
 @dataclass(slots=True, frozen=True)
@@ -23,7 +26,9 @@ class Checkpoint(NamedTuple):
     """A session between two chunks of frames: everything settled, nothing pending.
 
     `accepted_frames` counts what clients were told was accepted; it is the basis of
-    `buffer_position_bytes`.
+    `buffer_position_bytes`. `motion_due` says that the motion is to be written as well: it is far
+    larger than the rest, so most checkpoints in a file leave it out, and recovery folds the frames
+    since the one that has it.
     """
 
     identity: SessionIdentity
@@ -31,7 +36,8 @@ class Checkpoint(NamedTuple):
     accepted_frames: int
     timeline: Timeline
     tally: Tally
-    reach: Reach = NO_REACH
+    motion: Motion = NO_MOTION
+    motion_due: bool = True
 
     def plain(self) -> dict[str, Any]:
         """Give JSON-ready values."""
@@ -42,19 +48,39 @@ class Checkpoint(NamedTuple):
             "accepted_frames": self.accepted_frames,
             "timeline": asdict(self.timeline),
             "tally": self.tally.plain(),
-            "reach": self.reach.plain(),
+            "motion": written_motion(self),
         }
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Self:
         """Rebuild from `plain`; a foreign value raises KeyError, TypeError or ValueError."""
-        if plain["v"] != CHECKPOINT_VERSION:
-            raise ValueError(f"checkpoint version {plain['v']}, not {CHECKPOINT_VERSION}")
+        version = plain["v"]
+        if version not in (_WITHOUT_MOTION, CHECKPOINT_VERSION):
+            raise ValueError(f"checkpoint version {version}, not {CHECKPOINT_VERSION}")
+        motion = plain["motion"] if version == CHECKPOINT_VERSION else None
+        # Of a session without frames there was nothing to write.
+        none = NO_MOTION if plain["accepted_frames"] == 0 else BEGUN_ANEW
         return cls(
             SessionIdentity(plain["session_id"], plain["principal_id"], plain["org_id"]),
             plain["started_unix_ms"],
             plain["accepted_frames"],
             Timeline(**plain["timeline"]),
             Tally.from_plain(plain["tally"]),
-            Reach.from_plain(plain["reach"]),
+            none if motion is None else _read_motion(motion),
+            motion_due=motion is not None or none is NO_MOTION,
         )
+
+
+def written_motion(checkpoint: Checkpoint) -> str | None:
+    """Give the motion as text, where it is due and not empty."""
+    if not checkpoint.motion_due:
+        return None
+    if checkpoint.motion is NO_MOTION and not checkpoint.accepted_frames:
+        return None
+    return binascii.b2a_base64(dumped(checkpoint.motion), newline=False).decode()
+
+
+def _read_motion(text: object) -> Motion:
+    if not isinstance(text, str):
+        raise TypeError("a motion is a text")
+    return loaded(binascii.a2b_base64(text, strict_mode=True))

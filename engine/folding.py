@@ -7,7 +7,7 @@ from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.ports import Clock, Recovered
 from penstock.engine.timeline import Timeline
-from penstock.engine.turbine import reaches
+from penstock.engine.turbine import moved
 
 
 def fold(timeline: Timeline, arrivals: Sequence[Arrival]) -> tuple[int, int]:
@@ -31,23 +31,24 @@ def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpo
     timeline = before.timeline.copy()
     ledger = FrameLedger()
     tally = before.tally
-    reach = before.reach
+    motion = before.motion
     frames = sum(arrival.frame_count for arrival in recovered.batches)
     ledger.admit(tally, frames + recovered.torn_frames)
     ledger.settle(tally, Reason.TORN_SPOOL, recovered.torn_frames)
     try:
         used, repeated = fold(timeline, recovered.batches)
-        if recovered.batches:
-            reach = reach.widened(reaches([recovered.batches])[0])
+        if recovered.earlier or recovered.batches:
+            motion = moved([(motion, (*recovered.earlier, *recovered.batches))])[0]
         ledger.settle(tally, Reason.USED, used)
         ledger.settle(tally, Reason.REPEATED, repeated)
     except Exception as error:  # noqa: BLE001 - what crashed the actor before must not crash every restart
         warn(f"{type(error).__name__}: {error}")
-        timeline = before.timeline
+        timeline, motion = before.timeline, before.motion
         ledger.settle(tally, Reason.ACTOR_CRASHED, tally.pending)
     return before._replace(
         accepted_frames=before.accepted_frames + frames,
         timeline=timeline,
         tally=tally,
-        reach=reach,
+        motion=motion,
+        motion_due=False,
     )

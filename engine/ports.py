@@ -86,12 +86,15 @@ class SpoolChunk(NamedTuple):
 class Recovered:
     """What a spool file gave back: the state before its last chunk, and that chunk's whole batches.
 
+    The state's motion is that of the newest checkpoint which has one; `earlier` are the batches
+    between it and the last chunk, which are in everything else of the state already.
     `torn_frames` were announced by the last chunk but not written whole; they have been cut off.
     """
 
     before: Checkpoint
     batches: tuple[Arrival, ...]
     torn_frames: int
+    earlier: tuple[Arrival, ...] = ()
 
 
 class RecoveryError(Exception):

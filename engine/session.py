@@ -40,7 +40,7 @@ from penstock.engine.folding import fold
 from penstock.engine.inbox import Arrival, Inbox
 from penstock.engine.level import Level
 from penstock.engine.loss import LossAccount
-from penstock.engine.motion.reach import NO_REACH, Degrees
+from penstock.engine.motion.motion import Folded, Motion
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
 from penstock.engine.ports import MAX_CHUNK_BATCHES, Clock, SpoolChunk
@@ -150,13 +150,14 @@ class SessionActor:
         "_place",
         "_plant",
         "_rest_wanted",
+        "_saved_motion",
         "_started_unix_ms",
         "_unsaved",
         "_wake_up",
         "accepted_frames",
         "identity",
         "last_offer",
-        "reach",
+        "motion",
         "tally",
         "timeline",
     )
@@ -178,7 +179,9 @@ class SessionActor:
         # Copies: the writer's thread may still have to write this very checkpoint.
         self.tally = state.tally.settled()
         self.timeline = state.timeline.copy()
-        self.reach = state.reach
+        self.motion = state.motion
+        # What the file's newest checkpoint that has a motion knows of it.
+        self._saved_motion: Folded | None = state.motion.folded if state.motion_due else None
         identity = state.identity
         self._place = plant.sluice.join(
             identity.session_id, identity.org_id, LossAccount.of_tally(self.tally)
@@ -310,7 +313,7 @@ class SessionActor:
             self.accepted_frames - self.tally.pending,
             self.timeline.copy(),
             self.tally.settled(),
-            self.reach,
+            self.motion,
         )
 
     def abandon(self, reason: Reason) -> Checkpoint:
@@ -330,6 +333,7 @@ class SessionActor:
         return last._replace(
             accepted_frames=self.accepted_frames,
             tally=self.tally.settled(),
+            motion_due=True,
         )
 
     def statistics(self) -> SessionStatistics:
@@ -364,7 +368,8 @@ class SessionActor:
             # The frames stay in the inbox, which then refuses.
             self._pace()
             return
-        before = self.checkpoint()
+        motion_due = self.motion.folded is not self._saved_motion
+        before = self.checkpoint()._replace(motion_due=motion_due)
         held_bytes = self._inbox.held_bytes
         arrivals = self._inbox.take_nowait(MAX_CHUNK_BATCHES)
         self._unsaved = 0
@@ -379,17 +384,17 @@ class SessionActor:
         if chunk is None:  # abandoned meanwhile
             return
         if shed is None and chunk.arrivals:
-            self._plant.turbine.feed_nowait(chunk.arrivals, self._chunk_measured)
+            self._plant.turbine.feed_nowait(self.motion, chunk.arrivals, self._chunk_measured)
         else:
-            self._end_chunk(chunk, shed, NO_REACH.degrees)
+            self._end_chunk(chunk, shed, self.motion)
 
-    def _chunk_measured(self, degrees: Degrees) -> None:
+    def _chunk_measured(self, motion: Motion) -> None:
         if self._chunk is not None:
-            self._end_chunk(self._chunk, None, degrees)
+            self._end_chunk(self._chunk, None, motion)
 
-    def _end_chunk(self, chunk: _Chunk, shed: Reason | None, degrees: Degrees) -> None:
+    def _end_chunk(self, chunk: _Chunk, shed: Reason | None, motion: Motion) -> None:
         try:
-            self._settle_chunk(chunk, shed, degrees)
+            self._settle_chunk(chunk, shed, motion)
         except Exception as error:  # noqa: BLE001 - raised again by `run`, in the actor's own task
             self._fail(error)
             return
@@ -400,12 +405,14 @@ class SessionActor:
         elif self._inbox.held_batches:
             self._pace()
 
-    def _settle_chunk(self, chunk: _Chunk, shed: Reason | None, degrees: Degrees) -> None:
+    def _settle_chunk(self, chunk: _Chunk, shed: Reason | None, motion: Motion) -> None:
         ledger = self._plant.ledger
         if shed is None:
             # All folded before any is counted: a chunk that fails has failed as a whole.
             used, repeated = fold(self.timeline, chunk.arrivals)
-            self.reach = self.reach.widened(degrees)
+            self.motion = motion
+            if chunk.before.motion_due:
+                self._saved_motion = chunk.before.motion.folded
             ledger.settle(self.tally, Reason.USED, used)
             ledger.settle(self.tally, Reason.REPEATED, repeated)
         else:
@@ -414,6 +421,7 @@ class SessionActor:
                 ledger.settle(self.tally, shed, arrival.frame_count)
                 self._plant.sluice.lose(self._place, arrival.frame_count, times[0], times[-1])
                 self._unsaved += arrival.frame_count
+            self._saved_motion = None
         self._chunk = None
         self._plant.memory.give(chunk.held_bytes)
 

@@ -89,6 +89,11 @@ class FrameBatch(NamedTuple):
         ).reshape(self.frame_count, LANDMARKS, LANDMARK_VALUES)
 
     @property
+    def timestamp_block(self) -> bytes:
+        """Give the bytes of `timestamps_ms`, to be joined with those of other batches."""
+        return self.payload[HEADER.size + self.landmark_bytes :]
+
+    @property
     def landmark_block(self) -> bytes:
         """Give the bytes of `landmarks`, to be joined with those of other batches."""
         return self.payload[HEADER.size : HEADER.size + self.landmark_bytes]

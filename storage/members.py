@@ -30,7 +30,7 @@ from zlib import crc32
 
 import orjson
 
-from penstock.engine.checkpoint import CHECKPOINT_VERSION, Checkpoint
+from penstock.engine.checkpoint import CHECKPOINT_VERSION, Checkpoint, written_motion
 from penstock.engine.inbox import Arrival
 from penstock.engine.ports import SpoolChunk
 from penstock.engine.sidecar import NO_META, BatchMeta
@@ -156,7 +156,7 @@ def chunk_header(chunk: SpoolChunk) -> bytes:
             "longest_gap_ms": timeline.longest_gap_ms,
         },
         "tally": before.tally.plain(),
-        "reach": before.reach.degrees,
+        "motion": written_motion(before),
     }
     batches: list[tuple[int, int, int, orjson.Fragment | str | None]] = []
     for batch, received_unix_ms, raw, *_ in chunk.batches:
@@ -165,9 +165,10 @@ def chunk_header(chunk: SpoolChunk) -> bytes:
             raise ValueError(f"a member of {length} bytes; a batch has 1 to {MAX_MEMBER_BYTES}")
         sidecar = None if raw is None else _embedded(raw)
         batches.append((batch.frame_count, length, received_unix_ms, sidecar))
-    return _header(
-        orjson.dumps({"before": plain, "batches": batches}, option=orjson.OPT_SERIALIZE_NUMPY)
-    )
+    data = orjson.dumps({"before": plain, "batches": batches})
+    if len(data) > MAX_HEADER_DATA:  # the largest motion beside the largest sidecars
+        data = orjson.dumps({"before": plain | {"motion": None}, "batches": batches})
+    return _header(data)
 
 
 def encode_chunk(chunk: SpoolChunk) -> list[bytes]:

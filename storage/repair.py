@@ -8,10 +8,13 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from itertools import count
 
 import structlog
 
+from penstock.engine.inbox import Arrival
+from penstock.engine.motion.motion import Motion
 from penstock.engine.ports import Recovered, RecoveryError
 from penstock.storage.members import (
     ChunkSpan,
@@ -36,19 +39,19 @@ def repair(session_id: str, fd: int, dir_fd: int) -> Recovered | None:
     """
     size = plain_length(fd)
     window = Window(lambda length, offset: os.pread(fd, length, offset), size)
-    last: ChunkSpan | None = None
+    spans: list[ChunkSpan] = []
     damaged = False
     try:
-        for last in walk(window):  # noqa: B007
-            pass
+        spans.extend(walk(window))
     except MembersError as error:
         if error.fault is MembersFault.UNSUPPORTED:
             raise RecoveryError(f"spool file of session {session_id}: {error}") from None
         damaged = error.fault is not MembersFault.TRUNCATED
-    if last is None:
+    if not spans:
         if damaged:
             _save_tail(session_id, fd, 0, size, dir_fd)
         return None
+    last = spans[-1]
     if (owner := last.header.before.identity.session_id) != session_id:
         raise RecoveryError(f"spool file of session {session_id} belongs to session {owner}")
     batches = whole_batches(window, last)
@@ -63,7 +66,19 @@ def repair(session_id: str, fd: int, dir_fd: int) -> Recovered | None:
         # In this order a death between the two leaves what the next recovery repairs alike.
         os.pwrite(fd, shortened_header(last, keep), last.offset)
     torn_frames = sum(entry.frame_count for entry in lost)
-    return Recovered(last.header.before, batches, torn_frames)
+    motion, earlier = _newest_motion(window, spans)
+    before = last.header.before._replace(motion=motion)
+    return Recovered(before, batches, torn_frames, earlier)
+
+
+def _newest_motion(
+    window: Window, spans: Sequence[ChunkSpan]
+) -> tuple[Motion, tuple[Arrival, ...]]:
+    """Give the newest motion in the file, and the batches from there to the last chunk."""
+    due = [n for n, span in enumerate(spans) if span.header.before.motion_due]
+    since = spans[due[-1] if due else 0 :]
+    earlier = [batch for span in since[:-1] for batch in whole_batches(window, span)]
+    return since[0].header.before.motion, tuple(earlier)
 
 
 def _save_tail(session_id: str, fd: int, offset: int, size: int, dir_fd: int) -> None:

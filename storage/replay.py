@@ -13,18 +13,20 @@ import stat
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.inbox import Arrival
-from penstock.engine.motion.reach import NO_REACH, Reach
+from penstock.engine.motion.metrics import reach
+from penstock.engine.motion.motion import NO_MOTION, Motion, conclude
+from penstock.engine.motion.signals import Floats
 from penstock.engine.sidecar import NO_META, BatchMeta
 from penstock.engine.timeline import GAP_MS, Timeline
-from penstock.engine.turbine import reaches
+from penstock.engine.turbine import measured, moved
 from penstock.engine.wire import (
     GZIP_MAGIC,
     LANDMARKS,
@@ -94,11 +96,20 @@ class SidecarSummary:
     values: Mapping[str, Mapping[str, int]]
 
 
+class Trace(NamedTuple):
+    """What was measured in a batch: times, and values by the columns of `signals.SIGNALS`."""
+
+    timestamps_ms: tuple[int, ...]
+    values: Floats
+
+
 @dataclass(slots=True, frozen=True)
 class ReplayReport:
     """What `read_replay` found. Lists end after `MAX_LISTED`; the counts do not.
 
-    `reach_degrees` holds the least and the greatest angle of each joint that was seen.
+    `reach_degrees` holds the least and the greatest angle of each joint that was seen, `motion` is
+    the state that all frames have been folded into, and `traces` what was measured in each frame,
+    if that was wanted.
     """
 
     identity: SessionIdentity | None
@@ -125,21 +136,28 @@ class ReplayReport:
     damage_count: int
     torn_bytes: int
     verified: bool
+    motion: Motion
+    traces: tuple[Trace, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give JSON-ready values."""
-        return asdict(self)
+        """Give JSON-ready values: all but the motion and the traces."""
+        bare = asdict(replace(self, motion=NO_MOTION, traces=()))
+        del bare["motion"], bare["traces"]
+        return bare
 
 
-def read_replay(path: Path) -> ReplayReport:
-    """Read and verify a whole spool file or replay blob. ReplayError when it cannot be read."""
+def read_replay(path: Path, *, traces: bool = False) -> ReplayReport:
+    """Read and verify a whole spool file or replay blob. ReplayError when it cannot be read.
+
+    With `traces` what was measured in each frame is kept, some 70 bytes a frame.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise ReplayError(f"{path}: not a plain file")
             window = Window(lambda length, at: os.pread(fd, length, at), os.fstat(fd).st_size)
-            reading = _Reading(window)
+            reading = _Reading(window, traced=[] if traces else None)
             reading.run()
         finally:
             os.close(fd)
@@ -153,6 +171,7 @@ class _Reading:
     """The pass through one file, and what it has found so far."""
 
     window: Window
+    traced: list[Trace] | None = None
     identity: SessionIdentity | None = None
     checkpoint: Checkpoint | None = None
     checkpoint_offset: int = 0
@@ -163,7 +182,7 @@ class _Reading:
     landmark_bytes: int = 0
     inflated_bytes: int = 0
     untracked: int = 0
-    reach: Reach = NO_REACH
+    motion: Motion = NO_MOTION
     sidecars: int = 0
     values: dict[str, Counter[str]] = field(
         default_factory=lambda: {key: Counter() for key in SIDECAR_KEYS}
@@ -209,7 +228,7 @@ class _Reading:
             file_bytes=self.window.size,
             inflated_bytes=self.inflated_bytes,
             untracked_share=self.untracked / (frames * LANDMARKS) if frames else None,
-            reach_degrees=self.reach.by_joint(),
+            reach_degrees=reach(conclude(self.motion)),
             checkpoint=self._checkpoint_summary(),
             sidecars=SidecarSummary(
                 self.sidecars, {key: dict(seen) for key, seen in self.values.items() if seen}
@@ -218,6 +237,8 @@ class _Reading:
             damage_count=self.damage_count,
             torn_bytes=self.torn_bytes,
             verified=self.damage_count == 0,
+            motion=self.motion,
+            traces=tuple(self.traced or ()),
         )
 
     def _checkpoint_summary(self) -> CheckpointSummary | None:
@@ -318,7 +339,9 @@ class _Reading:
     def _fold(self, arrival: Arrival) -> None:
         batch = arrival.batch
         self.batches += 1
-        self.reach = self.reach.widened(reaches([[arrival]])[0])
+        self.motion = moved([(self.motion, [arrival])])[0]
+        if self.traced is not None:
+            self.traced.append(Trace(batch.timestamps_ms, measured([arrival])))
         self.landmark_bytes += batch.landmark_bytes
         self.inflated_bytes += len(batch.payload)
         self.untracked += int(untracked(batch.landmarks).sum())

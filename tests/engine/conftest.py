@@ -56,6 +56,14 @@ class TrioClock:
         return 1_700_000_000 + trio.current_time()
 
 
+def _decoded(chunk: SpoolChunk) -> tuple[Arrival, ...]:
+    # Decoded again, and sidecars read again.
+    return tuple(
+        Arrival(wire.decode(arrival.batch.member), arrival.received_unix_ms, arrival.sidecar)
+        for arrival in chunk.batches
+    )
+
+
 @dataclass(eq=False)
 class FakeSpool:
     """The port `Spool` in memory, failing and dawdling as told; it holds callers to the contract.
@@ -123,15 +131,16 @@ class FakeSpool:
         if session_id not in self.files:
             return None
         self._known.add(session_id)
-        last = self.files[session_id][-1]
-        # Decoded again, and sidecars read again, as from bytes.
-        batches = tuple(
-            Arrival(wire.decode(arrival.batch.member), arrival.received_unix_ms, arrival.sidecar)
-            for arrival in last.batches
-        )
-        # Its own state, as if it had been read from bytes.
-        before = Checkpoint.from_plain(last.before.plain())
-        return Recovered(before, batches, self.torn_frames)
+        # States of its own, as if they had been read from bytes.
+        chunks = [
+            (Checkpoint.from_plain(chunk.before.plain()), _decoded(chunk))
+            for chunk in self.files[session_id]
+        ]
+        newest = max(n for n, (state, _) in enumerate(chunks) if state.motion_due or n == 0)
+        before, batches = chunks[-1]
+        earlier = tuple(batch for _, part in chunks[newest:-1] for batch in part)
+        before = before._replace(motion=chunks[newest][0].motion)
+        return Recovered(before, batches, self.torn_frames, earlier)
 
     def release(self, session_id: str) -> None:
         if session_id in self._known:

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
+from penstock.bench.library import make_track
+from penstock.bench.patients import Traits
 from penstock.engine.wire import encode
 
 SESSION = "0d5d1c3e-3f64-4f35-a8b3-6b0c0a0f9d11"
@@ -85,3 +88,52 @@ def test_long_lists_are_cut_and_say_so(run: Any, tmp_path: Path) -> None:
     path.write_bytes(encode(np.zeros((30, 33, 4), np.float32), np.arange(30) * 1000))
     assert "the first 20 of 29; all: --json" in run("replay", str(path)).out
     assert len(json.loads(run("replay", str(path), "--json").out)["gaps"]) == 29
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Path:
+    """Forty seconds of squats as a plain blob, two seconds of them lost."""
+    path = tmp_path / "squats.bin.gz"
+    batches = make_track(Traits(), batches=40, frames_a_batch=10, seed=1)
+    path.write_bytes(b"".join(batches[:12] + batches[14:]))
+    return path
+
+
+def test_the_figures_are_those_of_the_session(run: Any, session: Path) -> None:
+    """As JSON they have the shape of the aggregation event; for people they are tables."""
+    ran = run("replay", str(session), "--metrics", "--json")
+    assert ran.code == 0
+    found = json.loads(ran.out)
+    assert set(found) == {"session_metrics", "rep_metrics"}
+    assert found["session_metrics"]["rep_count"] == len(found["rep_metrics"])
+    assert found["session_metrics"]["rep_count"] in range(9, 12)
+    assert found["session_metrics"]["frames_used"] == 380
+    (gap,) = found["session_metrics"]["gaps"]
+    assert gap["reason"] == "unknown"
+    assert 2000 < gap["length_ms"] < 2300
+    shown = run("replay", str(session), "--metrics").out
+    assert "rep count" in shown
+    assert "nothing was seen" in shown
+
+
+def test_a_picture_tells_why(run: Any, session: Path, tmp_path: Path) -> None:
+    """It is one SVG without a script, with a band for each repetition and for the gap."""
+    picture = tmp_path / "why.svg"
+    found = json.loads(
+        run("replay", str(session), "--metrics", "--json", "--plot", str(picture)).out
+    )
+    drawn = ET.fromstring(picture.read_text())  # noqa: S314 - we drew it
+    bands = [one.get("class", "") for one in drawn.iter("{http://www.w3.org/2000/svg}rect")]
+    assert sum(band.startswith(("rep", "hidden")) for band in bands) == len(found["rep_metrics"])
+    assert bands.count("gap") == 1
+    assert "script" not in picture.read_text()
+
+
+@pytest.mark.parametrize("name", ["why.png", "no/such/folder/why.svg"])
+def test_a_picture_that_cannot_be_drawn_is_one_line(
+    run: Any, session: Path, tmp_path: Path, name: str
+) -> None:
+    """Another kind of file, or a folder that is not there, is told in one line; exit code 2."""
+    ran = run("replay", str(session), "--plot", str(tmp_path / name))
+    assert ran.code == 2
+    assert name in ran.err.replace("\n", "")

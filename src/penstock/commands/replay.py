@@ -1,7 +1,7 @@
 """`penstock replay`: read a session's frames as they were stored, and verify every byte."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -24,6 +24,18 @@ def replay(
         ),
     ],
     *,
+    metrics: Annotated[
+        bool,
+        typer.Option("--metrics", help="Show the session's clinical figures and its repetitions."),
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE.svg",
+            help="Draw the working joint, the repetitions and the gaps.",
+        ),
+    ] = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -38,10 +50,15 @@ def replay(
 
     path = _resolve(source, {"data_dir": data_dir, "config": config})
     try:
-        report = read_replay(path)
+        report = read_replay(path, traces=plot is not None)
     except ReplayError as error:
         raise StartupError(str(error)) from None
-    if as_json:
+    if plot is not None:
+        _draw(plot, path, report)
+    if metrics:
+        figures = _metrics(report)
+        print_json(figures) if as_json else _show_metrics(figures)
+    elif as_json:
         print_json(report.as_dict())
     else:
         _show(path, report)
@@ -64,6 +81,68 @@ def _resolve(source: str, flags: dict[str, object]) -> Path:
     if not path.exists():
         raise StartupError(f"session {session_id} has no spool file: {path} does not exist")
     return path
+
+
+def _metrics(report: "ReplayReport") -> dict[str, Any]:
+    from penstock.engine.motion.metrics import Account, metrics  # noqa: PLC0415
+
+    # The file knows what came to its disk; what was turned away before is the ledger's to tell.
+    return metrics(report.motion, Account(used=report.used))
+
+
+def _draw(target: Path, path: Path, report: "ReplayReport") -> None:
+    import numpy as np  # noqa: PLC0415
+
+    from penstock.engine.motion.motion import conclude  # noqa: PLC0415
+    from penstock.motion_picture import motion_picture  # noqa: PLC0415
+
+    if target.suffix.lower() != ".svg":
+        raise StartupError(f"{target}: plots are SVG, so the file's name ends in .svg")
+    stamps = [at for trace in report.traces for at in trace.timestamps_ms]
+    if not stamps:
+        raise StartupError(f"{path}: there is no frame to draw")
+    # Each time once and forward, as they were counted.
+    times, first = np.unique(np.array(stamps), return_index=True)
+    values = np.concatenate([trace.values for trace in report.traces])[first]
+    picture = motion_picture(conclude(report.motion), times.tolist(), values, title=path.name)
+    try:
+        target.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise StartupError(f"{target}: {error.strerror or error}") from None
+
+
+def _show_metrics(figures: dict[str, Any]) -> None:
+    session, found = figures["session_metrics"], figures["rep_metrics"]
+    print_table(
+        ("Figure", "Value"),
+        (
+            (name.replace("_", " "), _words(value))
+            for name, value in session.items()
+            if not isinstance(value, list | dict)
+        ),
+    )
+    for reason in session["confidence_reasons"]:
+        typer.echo(f"  {reason}")
+    columns: tuple[str, ...] = (
+        "rep_number",
+        "start_ms",
+        "end_ms",
+        "side",
+        "range_deg",
+        "out_s",
+        "hold_s",
+        "back_s",
+    )
+    columns += ("peak_speed_deg_per_s", "unseen_ratio", "confidence")
+    print_table(
+        [name.replace("_", " ") for name in columns],
+        ([_words(one[name]) for name in columns] for one in found),
+        title="Repetitions",
+    )
+
+
+def _words(value: object) -> str:
+    return "-" if value is None else str(value)
 
 
 def _show(path: Path, report: "ReplayReport") -> None:

@@ -1,0 +1,159 @@
+"""One repetition as it is told: its times, how far and how fast it went, and how much was seen."""
+
+from bisect import bisect_left, bisect_right
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from penstock.engine.motion.counting import Counted, Excursion, Side
+
+_SIDES: Final[tuple[Side, ...]] = ("left", "right", "both", "middle")
+# A side that goes through less than this share of the other one does not take part.
+_TAKES_PART: Final = 0.3
+_STORED = np.dtype(
+    [
+        ("start_ms", "<u4"),
+        ("turn_ms", "<u4"),
+        ("end_ms", "<u4"),
+        ("out_ms", "<i4"),
+        ("hold_ms", "<i4"),
+        ("back_ms", "<i4"),
+        ("degrees", "<f4"),
+        ("left", "<f4"),
+        ("right", "<f4"),
+        ("speed", "<f4"),
+        ("sparc", "<f4"),
+        ("ldlj", "<f4"),
+        ("unseen", "<f4"),
+        ("likeness", "<f4"),
+        ("side", "u1"),
+        ("cut", "u1"),
+        ("seen", "u1"),
+    ]
+)
+STORED_BYTES: Final = _STORED.itemsize
+_NO_TIME: Final = -1
+
+
+class Repetition(NamedTuple):
+    """One repetition; None is what was not seen. Times are of the session, in milliseconds.
+
+    `degrees` is what the working joint went through, `left` and `right` the same of each side.
+    `out`, `hold` and `back` are the ways from the resting position to the turn and back, and the
+    stay there. `unseen` is the share
+    of its time without frames. A `cut` one began before the session or ended after it; one that
+    was not `seen` took place where frames are missing.
+    """
+
+    start_ms: int
+    turn_ms: int
+    end_ms: int
+    out_ms: int | None
+    hold_ms: int | None
+    back_ms: int | None
+    degrees: float | None
+    left: float | None
+    right: float | None
+    speed: float | None
+    sparc: float | None
+    ldlj: float | None
+    unseen: float
+    likeness: float
+    side: Side
+    cut: bool
+    seen: bool
+
+
+def repetitions(counted: Counted) -> list[Repetition]:
+    """Tell every repetition that was counted."""
+    departs: dict[Side, list[int]] = {
+        side: track.departs() for side, track in counted.tracks.items()
+    }
+    return [_told(counted, one, departs) for one in counted.excursions]
+
+
+def _told(counted: Counted, one: Excursion, departs: dict[Side, list[int]]) -> Repetition:
+    start, end = max(0, one.start), max(0, one.end)
+    if not one.seen:
+        return Repetition(
+            start, max(0, round(one.turn)), end, None, None, None, None, None, None, None, None,
+            None, 1.0, 0.0, one.side, cut=False, seen=False,
+        )  # fmt: skip
+    track = counted.tracks[one.side]
+    n = one.number
+    ways = [m for m in (n, n + 1) if 0 < m < len(track)]
+    smooth = [track.sparc[m] for m in ways]
+    jerk = [track.ldlj[m] for m in ways]
+    left, right = _range_of(counted, "left", one), _range_of(counted, "right", one)
+    side = one.side
+    degrees = _range_of(counted, side, one)
+    turning = track if counted.angle == counted.joint else None
+    if side != "middle" and counted.side != "both" and left and right:
+        both = min(left, right) > _TAKES_PART * max(left, right)
+        side = "both" if both else side
+    whole = one.kind == "whole"
+    return Repetition(
+        start,
+        max(0, round(one.turn)),
+        end,
+        track.arrive[n] - track.leave[n] if n else None,
+        departs[one.side][n] - track.arrive[n] if whole else None,
+        track.arrive[n + 1] - track.leave[n + 1] if n + 1 < len(track) else None,
+        degrees,
+        left,
+        right,
+        None if turning is None else float(max(turning.speed[m] for m in ways)),
+        _mean(smooth),
+        _mean(jerk),
+        min(1.0, one.unseen_ms / max(1, end - start)),
+        one.likeness,
+        side,
+        not whole,
+        seen=True,
+    )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _range_of(counted: Counted, side: Side, one: Excursion) -> float | None:
+    """Give how far a side's angle went within a repetition."""
+    if side == one.side and counted.angle == counted.joint:
+        return one.degrees
+    track = counted.angles.get(side)
+    if track is None:
+        return None
+    ends = track.at_times([one.start, one.turn, one.end]).tolist()
+    inside = track.value[bisect_left(track.at, one.start) : bisect_right(track.at, one.end)]
+    return float(max(*ends, *inside) - min(*ends, *inside))
+
+
+def stored(found: list[Repetition]) -> bytes:
+    """Give repetitions as bytes, `STORED_BYTES` each."""
+    rows = np.zeros(len(found), _STORED)
+    for row, one in zip(rows, found, strict=True):
+        for name in _STORED.names or ():
+            value = getattr(one, name)
+            if name == "side":
+                value = _SIDES.index(one.side)
+            elif value is None:
+                value = _NO_TIME if name.endswith("_ms") else np.nan
+            row[name] = value
+    return rows.tobytes()
+
+
+def restored(data: bytes) -> list[Repetition]:
+    """Read what `stored` gave."""
+    found = []
+    for row in np.frombuffer(data, _STORED).tolist():
+        plain = dict(zip(_STORED.names or (), row, strict=True))
+        for name in ("out_ms", "hold_ms", "back_ms"):
+            plain[name] = None if plain[name] == _NO_TIME else plain[name]
+        for name in ("degrees", "left", "right", "speed", "sparc", "ldlj"):
+            plain[name] = None if plain[name] != plain[name] else plain[name]
+        plain["side"] = _SIDES[plain["side"]]
+        plain["cut"], plain["seen"] = bool(plain["cut"]), bool(plain["seen"])
+        found.append(Repetition(**plain))
+    return found

@@ -1,0 +1,149 @@
+"""What is followed over time: the joints' angles, and how high hands and hips are.
+
+Theory of operation
+-------------------
+A joint's angle in a picture is that of its shadow: a squat seen from the front hardly bends the
+knee's shadow, and then folds it suddenly. Heights do not have that fault. So next to the angles
+there are two heights a side, in percent of the trunk's length in the same frame: how far the ankle
+is below the hips, and the wrist above the shoulder. They find repetitions; they are not reported as
+degrees.
+
+All are computed in one pass over any number of frames, landmarks first and frames last, so that
+every step runs along the frames. A person of whom the tracker is not sure on the whole (Sports2D's
+mean of 0.5 over the body) is not measured at all: some trackers find bodies where none are.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.engine.motion.joints import (
+    ANKLE,
+    ELBOW,
+    FOOT,
+    HIP,
+    KNEE,
+    LEAST_VISIBILITY,
+    SHOULDER,
+    WRIST,
+)
+from penstock.engine.wire import LANDMARK_VALUES, LANDMARKS
+
+Floats = npt.NDArray[np.float32]
+
+LEAST_PERSON_VISIBILITY: Final = 0.5
+_FARTHEST = 1e6
+
+_LIMBS = {
+    "upper_arm": (SHOULDER, ELBOW),
+    "forearm": (ELBOW, WRIST),
+    "trunk": (SHOULDER, HIP),
+    "thigh": (HIP, KNEE),
+    "shank": (KNEE, ANKLE),
+    "foot": (ANKLE, FOOT),
+}
+# Which limbs meet, and what is taken off the angle between their directions (see `joints`).
+_MEETINGS = {
+    "knee_flexion": ("thigh", "shank", 0.0),
+    "elbow_flexion": ("upper_arm", "forearm", 0.0),
+    "hip_flexion": ("trunk", "thigh", 0.0),
+    "shoulder_elevation": ("trunk", "upper_arm", 0.0),
+    "ankle_dorsiflexion": ("shank", "foot", 90.0),
+    "forearm_elevation": ("trunk", "forearm", 0.0),
+}
+_HEIGHTS = ("leg_height", "wrist_height")
+SIDES: Final = ("left", "right")
+
+# What has a left and a right, in the order of the columns; the trunk's lean comes last.
+SIDED: Final = (*_MEETINGS, *_HEIGHTS)
+LEAN: Final = "trunk_lean"
+SIGNALS: Final = (*(f"{name}_{side}" for name in SIDED for side in SIDES), LEAN)
+# Angles that a clinician knows by name: their ranges are reported.
+REPORTED: Final = tuple(name for name in _MEETINGS if name != "forearm_elevation")
+ANGLES: Final = frozenset((*_MEETINGS, LEAN))
+
+_BOTH = (0, 1)
+_LIMB_ENDS = [(_LIMBS[name][0] + side, _LIMBS[name][1] + side) for name in _LIMBS for side in _BOTH]
+_NEEDED = sorted({landmark for ends in _LIMB_ENDS for landmark in ends})
+_BEGINNINGS = np.array([_NEEDED.index(beginning) for beginning, _ in _LIMB_ENDS])
+_ENDS = np.array([_NEEDED.index(end) for _, end in _LIMB_ENDS])
+_NAMES = list(_LIMBS)
+_FIRST = np.array([2 * _NAMES.index(a) + s for a, _, _ in _MEETINGS.values() for s in _BOTH])
+_SECOND = np.array([2 * _NAMES.index(b) + s for _, b, _ in _MEETINGS.values() for s in _BOTH])
+_TAKEN_OFF = np.array([[off] for _, _, off in _MEETINGS.values() for _ in _BOTH], np.float32)
+_COLUMNS = np.concatenate([np.array(_NEEDED) * LANDMARK_VALUES + value for value in (0, 1, 3, 2)])
+_HIPS, _SHOULDERS, _ANKLES, _WRISTS = (
+    np.array([_NEEDED.index(landmark + side) for side in _BOTH])
+    for landmark in (HIP, SHOULDER, ANKLE, WRIST)
+)
+# Feet come and go at the picture's edge; the person is judged by the rest.
+_BODY = np.array([at for at, landmark in enumerate(_NEEDED) if landmark < FOOT])
+_DEGREES = np.float32(180 / np.pi)
+# A trunk seen end on has no length to measure by.
+_MOST_PERCENT = np.float32(300)
+_PASS_FRAMES = 1024
+
+
+def measure(
+    points: npt.NDArray[np.float32],
+    aspect: float | npt.NDArray[np.float32] = 1.0,
+    *,
+    world: bool = False,
+) -> Floats:
+    """Give frames x SIGNALS: degrees, and percent for heights; NaN where it is not tracked.
+
+    `points` are frames x 33 x (x, y, z, visibility); `aspect` is that of all frames or of each.
+    """
+    frames = len(points)
+    found = np.empty((frames, len(SIGNALS)), np.float32)
+    aspects = np.broadcast_to(np.asarray(aspect, np.float32), frames)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        for at in range(0, frames, _PASS_FRAMES):
+            part = slice(at, at + _PASS_FRAMES)
+            found[part] = _one_pass(points[part], aspects[part], world=world).T
+    return found
+
+
+def _one_pass(points: npt.NDArray[np.float32], aspects: Floats, *, world: bool) -> Floats:
+    needed = len(_NEEDED)
+    rows = points.reshape(len(points), LANDMARKS * LANDMARK_VALUES).T[
+        _COLUMNS if world else _COLUMNS[: 3 * needed]
+    ]
+    x, y, visibility, z = (rows[at * needed : (at + 1) * needed] for at in range(4))
+    seen = (visibility >= LEAST_VISIBILITY) & (np.abs(x) < _FARTHEST) & (np.abs(y) < _FARTHEST)
+    # The mean of what is seen, so that a person of whom half is outside the picture is one.
+    body, there = visibility[_BODY], seen[_BODY]
+    sure = np.where(there, body, 0).sum(axis=0)
+    seen &= sure >= LEAST_PERSON_VISIBILITY * there.sum(axis=0)
+    if world:
+        seen &= np.abs(z) < _FARTHEST
+    else:
+        x *= aspects
+        z = np.zeros((1, 1), np.float32)
+    x[~seen] = np.nan
+    found = np.empty((len(SIGNALS), len(points)), np.float32)
+    limb_x, limb_y = x[_ENDS] - x[_BEGINNINGS], y[_ENDS] - y[_BEGINNINGS]
+    ax, ay, bx, by = limb_x[_FIRST], limb_y[_FIRST], limb_x[_SECOND], limb_y[_SECOND]
+    across, along = ax * by - ay * bx, ax * bx + ay * by
+    if world:
+        limb_z = z[_ENDS] - z[_BEGINNINGS]
+        az, bz = limb_z[_FIRST], limb_z[_SECOND]
+        along += az * bz
+        across = np.sqrt(across**2 + (ay * bz - az * by) ** 2 + (az * bx - ax * bz) ** 2)
+    meetings = len(_FIRST)
+    found[:meetings] = np.arctan2(np.abs(across), along) * _DEGREES - _TAKEN_OFF
+    # y points down. A landmark that is not seen has a NaN in x alone, so every height takes x in.
+    trunk_x = x[_HIPS].mean(axis=0) - x[_SHOULDERS].mean(axis=0)
+    trunk_y = y[_HIPS].mean(axis=0) - y[_SHOULDERS].mean(axis=0)
+    aside = np.abs(trunk_x)
+    if world:
+        aside = np.hypot(aside, z[_HIPS].mean(axis=0) - z[_SHOULDERS].mean(axis=0))
+    percent = 100 / np.hypot(aside, trunk_y)
+    nothing = 0 * x
+    ankles = y[_ANKLES] + nothing[_ANKLES] - y[_HIPS].mean(axis=0)
+    wrists = y[_SHOULDERS] + nothing[_SHOULDERS] + nothing[_WRISTS] - y[_WRISTS]
+    heights = np.concatenate((ankles, wrists)) * percent
+    found[meetings:-1] = np.clip(heights, -_MOST_PERCENT, _MOST_PERCENT)
+    found[-1] = np.arctan2(aside, trunk_y) * _DEGREES
+    return found

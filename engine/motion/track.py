@@ -1,0 +1,230 @@
+"""One signal's turns over a session, and those of them that are large enough to count.
+
+The log holds every turn above the floor of noise. Which of them a repetition is made of depends on
+how far this person goes, and that is known best when all is known: so the smaller swings are taken
+out here, whenever somebody asks, and not while frames come in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import cos, pi
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.engine.motion.turning import FLOOR_DEGREES, NEAR_DEGREES, NEAR_SHARE
+from penstock.engine.motion.turns import UNKNOWN, Records
+
+# A swing counts from this share of the usual large one on; hysteresis at 0.3 and 0.7 of the range,
+# which counts every set of UI-PRMD, is 0.4. Patients who tire go through less.
+_LEAST_SHARE: Final = 0.3
+# The usual large swing is the third quartile of the largest in each stretch of this length: neither
+# a rest nor a fall moves it.
+_STRETCH_MS: Final = 8000
+_LARGE_QUANTILE: Final = 75
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """Turns in order. `leave` and `arrive` are times of the way into a turn, as are the blinds.
+
+    `blind_before` was unseen near the turn before, `blind_moving` on the way, `blind_after` near
+    this turn, all in milliseconds. `gap` is the longest time without a sample beside the turn.
+    """
+
+    at: list[int]
+    value: list[float]
+    leave: list[int]
+    arrive: list[int]
+    blind_before: list[int]
+    blind_moving: list[int]
+    blind_after: list[int]
+    gap: list[int]
+    speed: list[int]
+    sparc: list[float | None]
+    ldlj: list[float | None]
+    # Until when the signal stayed near the last turn, as far as is known.
+    left: int
+    # Of a signal that is not followed any more, nothing is known after its last turn.
+    followed: bool = True
+    knots: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def swings(self) -> list[float]:
+        """Give how far it is from each turn to the next."""
+        return [abs(b - a) for a, b in pairwise(self.value)]
+
+    def unseen(self) -> list[int]:
+        """Give for how long the signal was not seen on the way into each turn."""
+        return [
+            a + b + c
+            for a, b, c in zip(self.blind_before, self.blind_moving, self.blind_after, strict=True)
+        ]
+
+    def departs(self) -> list[int]:
+        """Give when each turn was left for the next one."""
+        until = [*self.leave[1:], self.left]
+        return [max(a, b) for a, b in zip(until, self.arrive, strict=True)]
+
+    def large_swing(self) -> float:
+        """Give the size of a usual large swing."""
+        largest: dict[int, float] = {}
+        begin = self.at[0]
+        for at, swing in zip(self.at[1:], self.swings(), strict=True):
+            stretch = (at - begin) // _STRETCH_MS
+            largest[stretch] = max(swing, largest.get(stretch, 0.0))
+        stretches = max(largest, default=0) + 1
+        sizes = sorted((0.0,) * (stretches - len(largest)) + tuple(largest.values()))
+        place = _LARGE_QUANTILE / 100 * (stretches - 1)
+        low = int(place)
+        return sizes[low] + (place - low) * (sizes[min(low + 1, stretches - 1)] - sizes[low])
+
+    def at_times(self, times: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Give the signal at times, as straight lines between leaving and arriving."""
+        if self.knots is None:
+            self.knots = self._knots()
+        return np.asarray(np.interp(times, *self.knots), np.float64)
+
+    def _knots(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        at, value = np.array(self.at), np.array(self.value)
+        knots = np.empty(3 * len(at) - 2)
+        values = np.empty_like(knots)
+        knots[::3], values[::3] = at, value
+        knots[1::3], values[1::3] = self.leave[1:], value[:-1]
+        knots[2::3], values[2::3] = self.arrive[1:], value[1:]
+        return knots, values
+
+    def pruned(self, large: float, period_ms: float | None = None) -> "Track":
+        """Give the turns whose swings count, where a usual large swing is `large`.
+
+        Beside a gap the turn itself was not seen. Where the period is known, so is how much of a
+        repetition's height the gap can have hidden at most, and the swing counts from that much
+        less on.
+        """
+        value, gap = self.value, self.gap
+        least = max(FLOOR_DEGREES, _LEAST_SHARE * large)
+        places = list(range(len(value)))
+        while len(places) > 1:
+            size = [abs(value[b] - value[a]) for a, b in pairwise(places)]
+            last = len(size) - 1
+            going: set[int] = set()
+            for number, swing in enumerate(size):
+                if (
+                    swing >= least
+                    or (number and swing > size[number - 1])
+                    or (number < last and swing >= size[number + 1])
+                ):
+                    continue
+                a, b = places[number], places[number + 1]
+                if period_ms is not None and (beside := max(gap[a], gap[b])):
+                    share = _seen_share(beside, period_ms)
+                    if swing >= max(FLOOR_DEGREES, _LEAST_SHARE * large * share):
+                        continue
+                if number or last == 0:
+                    going.add(b)
+                if number < last:
+                    going.add(a)
+            if not going:
+                break
+            places = [place for place in places if place not in going]
+        return self._only(places)
+
+    def _only(self, places: list[int]) -> "Track":
+        if len(places) == len(self.at):
+            return self
+        blind = list(accumulate(self.unseen()))
+        leave, arrive, speed, sparc, ldlj, before, moving, after = ([] for _ in range(8))
+        value = self.value
+        for number, place in enumerate(places):
+            previous = places[number - 1] if number else place
+            begun = min(previous + 1, place)  # whose way in is the way out of the one before
+            came = place
+            near = max(NEAR_DEGREES, NEAR_SHARE * abs(value[place] - value[previous]))
+            if place - previous > 1:
+                for between in range(place - 1, previous, -1):
+                    if abs(value[between] - value[previous]) <= near:
+                        begun = between + 1
+                        break
+                for between in range(begun, place):
+                    if abs(value[between] - value[place]) <= near:
+                        came = between
+                        break
+            start = self.leave[begun]
+            stop = max(start, self.arrive[came])
+            start_blind = blind[begun - 1] + self.blind_before[begun] if begun else 0
+            stop_blind = max(start_blind, blind[came] - self.blind_after[came])
+            leave.append(start)
+            arrive.append(stop)
+            before.append(start_blind - blind[previous] if number else 0)
+            moving.append(stop_blind - start_blind)
+            after.append(blind[place] - stop_blind if number else 0)
+            ways = slice(previous + 1, place + 1) if number else slice(place, place + 1)
+            speed.append(max(self.speed[ways]))
+            alone = place - previous == 1
+            sparc.append(self.sparc[place] if alone else None)
+            ldlj.append(self.ldlj[place] if alone else None)
+        return Track(
+            [self.at[place] for place in places],
+            [value[place] for place in places],
+            leave,
+            arrive,
+            before,
+            moving,
+            after,
+            [self.gap[place] for place in places],
+            speed,
+            sparc,
+            ldlj,
+            self.left,
+        )
+
+    def period(self) -> float | None:
+        """Give the usual time from a turn to the next of its kind, where nothing is hidden."""
+        unseen = self.unseen()
+        spans = [
+            self.at[number + 2] - self.at[number]
+            for number in range(len(self.at) - 2)
+            if not unseen[number + 1] and not unseen[number + 2]
+        ]
+        return float(median(spans)) if len(spans) > 2 else None
+
+
+def _seen_share(gap_ms: int, period_ms: float) -> float:
+    # Of a sine with that period, how high what is left of it reaches on both sides of the gap.
+    return 0.5 * (1 + cos(pi * min(1.0, gap_ms / period_ms)))
+
+
+def track(turns: Records, left: int, *, followed: bool = True) -> Track:
+    """Make the track of one signal's turns."""
+    rows: Any = turns
+    at = rows["at_ms"].astype(np.int64)
+
+    def before(name: str) -> list[int]:
+        return list((at - rows[name].astype(np.int64) * 10).tolist())
+
+    def long(name: str) -> list[int]:
+        return list((rows[name].astype(np.int64) * 10).tolist())
+
+    def known(name: str) -> list[float | None]:
+        return [None if x == UNKNOWN else x / 1000 for x in rows[name].tolist()]
+
+    return Track(
+        at.tolist(),
+        (rows["value"] / 10).tolist(),
+        before("leave"),
+        before("arrive"),
+        long("blind_before"),
+        long("blind_moving"),
+        long("blind_after"),
+        long("gap"),
+        rows["speed"].tolist(),
+        known("sparc"),
+        known("ldlj"),
+        max(left, int(at[-1])),
+        followed,
+    )
