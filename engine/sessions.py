@@ -353,7 +353,7 @@ class Sessions:
             await trio.sleep(_SWEEP_SECONDS)
             idle_since = self._plant.clock.monotonic() - self._limits.session_rest_seconds
             for actor in self._live.values():
-                if actor.last_offer < idle_since:
+                if actor.last_heard_of < idle_since:
                     actor.rest()
 
     async def drain(self) -> None:
