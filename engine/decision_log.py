@@ -35,6 +35,8 @@ class Inputs(NamedTuple):
     loss_percent: float
     gap_seconds: float
     scopes: tuple[str, ...]
+    # The stress at which the rung begins; None when calm.
+    rung_at: float | None
 
 
 class Entry(NamedTuple):
@@ -58,9 +60,12 @@ class Entry(NamedTuple):
             Verdict.REFUSE: "refused",
         }[self.verdict]
         inputs = self.inputs
+        rung = inputs.rung.name
+        if inputs.rung_at is not None:
+            rung = f"{rung} from {inputs.rung_at:g}"
         share = 100.0 * inputs.lost / inputs.due if inputs.due else 0.0
         return (
-            f"{what}: {self.cause.words} (stress {inputs.stress.level:.0f}, {inputs.rung.name}; "
+            f"{what}: {self.cause.words} (stress {inputs.stress.level:.0f}, {rung}; "
             f"lost {share:.1f} % of {inputs.due} frames, waterline {100 * inputs.waterline:.1f} %, "
             f"budget {inputs.loss_percent:g} %)"
         )
@@ -81,6 +86,7 @@ def inputs_of(works: Works, loss: LossAccount, stress: Stress) -> Inputs:
         policy.loss_percent,
         policy.gap_seconds,
         works.scopes,
+        works.rung_at,
     )
 
 

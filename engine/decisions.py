@@ -51,7 +51,7 @@ class Cause(StrEnum):
     OVERLOAD_THINNED = (
         "overload_thinned",
         Verdict.THIN,
-        "the service is overloaded, and the session has loss budget left",
+        "stress has reached thin_at, and the session has loss budget left",
     )
     BACKLOG_THINNED = (
         "backlog_thinned",
@@ -61,17 +61,17 @@ class Cause(StrEnum):
     OVERDRAFT_THINNED = (
         "overdraft_thinned",
         Verdict.THIN,
-        "the service is overloaded beyond what the loss budgets can give; all give alike",
+        "stress stays at refuse_at beyond what the loss budgets can give; all give alike",
     )
     OVERLOAD_REFUSED = (
         "overload_refused",
         Verdict.REFUSE,
-        "the service is overloaded, and the session has loss budget left",
+        "stress has reached refuse_at, and the session has loss budget left",
     )
     OVERDRAFT_REFUSED = (
         "overdraft_refused",
         Verdict.REFUSE,
-        "the service is overloaded beyond what the loss budgets can give; all give alike",
+        "stress stays at refuse_at beyond what the loss budgets can give; all give alike",
     )
     INBOX_FULL = ("inbox_full", Verdict.REFUSE, "the session's inbox is full")
 

@@ -17,6 +17,12 @@ A change is a draft first::
     await store.save(draft)     # elsewhere, see `policy_desk`
     book.adopt(draft)           # in force
 
+An edition ends in force when `end` is told that its time has passed, whether that can be saved
+then or not. On record it ends with the next draft: `expire` makes one of nothing else, and every
+other draft begins with the ends that are due, as changes of their own. So what is stored never
+has an edition in it that had ended before the change was made; and over a restart it ends again
+by itself, since its time has passed.
+
 Every change names the revision that it was made on and makes the next one. It is refused where it
 would make a contradiction in any scope that it reaches, at once or when an edition expires later:
 so an expiry never has to be refused, and what is in force is a policy always. A candidate is no
@@ -46,6 +52,7 @@ from penstock.engine.policy_editions import (
     PolicyChange,
     StaleRevisionError,
     UnknownCandidateError,
+    hidden_in,
     is_candidate_name,
     org_scope,
     session_scope,
@@ -57,6 +64,7 @@ MAX_CANDIDATES = 3
 # The ledger keeps all of them.
 HISTORY_KEPT = 200
 CLOCK_AUTHOR = "penstock"
+LONGEST_EXPIRY_SECONDS = 366 * 86400.0
 
 
 class Signed(NamedTuple):
@@ -68,21 +76,36 @@ class Signed(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A change that may be adopted, and the book that it makes."""
+    """Changes that may be adopted, all of them or none, and the book that they make."""
 
-    change: PolicyChange
+    changes: tuple[PolicyChange, ...]
     pages: Pages
 
+    @property
+    def change(self) -> PolicyChange:
+        """Give the last change: the one that was asked for, after the ends that were due."""
+        return self.changes[-1]
+
     def plain_book(self) -> dict[str, Any]:
-        """Give the whole book that the change makes, JSON-ready."""
+        """Give the whole book that the changes make, JSON-ready."""
         return self.pages.plain()
 
 
+class _Desk(NamedTuple):
+    """What a draft is made of: the ends that are due, and the pages that they leave."""
+
+    ends: tuple[PolicyChange, ...]
+    pages: Pages
+    revision: int
+
+
 class PolicyBook:
-    """The policies in force, by scope. Its methods but `adopt` and `forsake` change nothing."""
+    """The policies in force, by scope. Only `adopt`, `end` and `forsake` change anything."""
 
     def __init__(self, pages: Pages | None = None, history: Iterable[PolicyChange] = ()) -> None:
-        self._pages = pages or Pages()
+        # On record, and in force: what has ended may wait for being saved.
+        self._pages = self._live = pages or Pages()
+        self._now = float("-inf")
         self._history = deque(history, HISTORY_KEPT)
         self._highest = self._pages.revision
         self._in_force: dict[tuple[str | None, ...], InForce] = {}
@@ -124,8 +147,12 @@ class PolicyBook:
         return (GLOBAL, *sorted(scope for scope in self._pages.editions if scope != GLOBAL))
 
     def editions(self, scope: str) -> tuple[Edition, ...]:
-        """Give a scope's editions, the lowest first."""
+        """Give a scope's editions, the lowest first, with those whose end is not saved yet."""
         return self._pages.editions.get(scope, ())
+
+    def has_ended(self, edition: Edition) -> bool:
+        """Say whether an edition of `editions` is not in force any more."""
+        return edition.has_ended(self._now)
 
     def in_force(self, org_id: str | None, session_id: str | None) -> InForce:
         """Give the policy of one session; without ids, of a session that has no edition."""
@@ -144,7 +171,7 @@ class PolicyBook:
         if found is None:
             chain = (scope for scope in (GLOBAL, org, session) if scope is not None)
             # As many as there are pairs of editions, not as many as there are sessions.
-            found = self._in_force[key] = self._pages.merge(chain, candidate)
+            found = self._in_force[key] = self._live.merge(chain, candidate)
         return found
 
     def sources(self, org_id: str | None, session_id: str | None) -> Mapping[str, Edition | None]:
@@ -152,7 +179,7 @@ class PolicyBook:
         found: dict[str, Edition | None] = dict.fromkeys(KNOBS)
         for scope in (GLOBAL, *self._narrow(org_id, session_id)):
             if scope is not None:
-                found |= self._pages.sources(scope)
+                found |= self._live.sources(scope)
         return found
 
     def history(self, scope: str | None = None, limit: int = HISTORY_KEPT) -> list[PolicyChange]:
@@ -170,69 +197,48 @@ class PolicyBook:
         expires_unix: float | None = None,
     ) -> Draft:
         """Draft the turning of some knobs of a scope, and the giving up of others."""
-        self._check_revision(signed)
+        self._check(signed)
+        desk = self._clear_desk(now_unix)
         checked, wrong = check_knobs(put)
         faults = [BookFault.of(scope, fault) for fault in wrong]
-        faults += self._clear_faults(scope, put, clear, expires_unix)
-        if expires_unix is not None and not now_unix < expires_unix:
-            faults.append(
-                BookFault(scope, "expires_at", "it must lie ahead", expires_unix, now_unix)
-            )
+        faults += _clear_faults(desk.pages, scope, put, clear, expires_unix)
+        if expires_unix is not None:
+            faults += _end_faults(scope, expires_unix, now_unix)
         if not put and not clear:
             faults.append(BookFault(scope, "set", "the edit names no knob"))
         if faults:
             raise BookFaultsError(tuple(faults))
-        edition = Edition(scope, checked, *signed[:2], now_unix, expires_unix, self._next)
-        if expires_unix is None:
-            editions = self._pages.stand(edition, clear)
-        else:
-            editions = (*self.editions(scope), edition)
+        edition = Edition(scope, checked, *signed[:2], now_unix, expires_unix, desk.revision)
+        held = desk.pages.editions.get(scope, ())
+        editions = desk.pages.stand(edition, clear) if expires_unix is None else (*held, edition)
+        undone = {name: kept for name, kept in desk.pages.undone.items() if name != scope}
+        while len(undone) >= MAX_EDITIONS:
+            del undone[next(iter(undone))]
+        change = _scope_change(desk, Action.EDITED, scope, signed, now_unix)
         return self._draft_scope(
-            scope,
-            editions,
-            self._still_undoable(scope),
-            Action.EDITED,
-            signed,
-            now_unix,
-            expires_unix=expires_unix,
+            desk, replace(change, expires_unix=expires_unix), editions, {**undone, scope: held}
         )
 
     def revert(self, scope: str, signed: Signed, now_unix: float) -> Draft:
         """Draft the undoing of the scope's last edit."""
-        self._check_revision(signed)
-        before = self._pages.undone.get(scope)
-        if before is not None:
-            before = tuple(
-                edition
-                for edition in before
-                if edition.expires_unix is None or edition.expires_unix > now_unix
-            )
-        if before is None or before == self.editions(scope):
+        self._check(signed)
+        desk = self._clear_desk(now_unix)
+        undone = dict(desk.pages.undone)
+        before = undone.pop(scope, None)
+        if before is None or before == desk.pages.editions.get(scope, ()):
             raise NothingToRevertError(f"{scope} has no edit that could be undone")
-        undone = {name: held for name, held in self._pages.undone.items() if name != scope}
-        return self._draft_scope(scope, before, undone, Action.REVERTED, signed, now_unix)
+        change = _scope_change(desk, Action.REVERTED, scope, signed, now_unix)
+        return self._draft_scope(desk, change, before, undone)
 
     def expire(self, now_unix: float) -> Draft | None:
-        """Draft the end of the edition whose time passed first, if any has."""
-        for edition in self._pages.passing()[:1]:
-            if edition.expires_unix is not None and edition.expires_unix <= now_unix:
-                pages = self._pages.without(edition)
-                change = PolicyChange(
-                    self._next,
-                    Action.EXPIRED,
-                    edition.scope,
-                    self._pages.overlay(edition.scope),
-                    pages.overlay(edition.scope),
-                    CLOCK_AUTHOR,
-                    f"the edition of revision {edition.revision} by {edition.author} has expired",
-                    now_unix,
-                )
-                return self._draft(pages, change)
-        return None
+        """Draft the end on record of the editions whose time has passed, if any has."""
+        desk = self._clear_desk(now_unix)
+        return _draft(desk.ends, desk.pages) if desk.ends else None
 
     def propose(self, name: str, put: Mapping[str, Any], signed: Signed, now_unix: float) -> Draft:
         """Draft a candidate, in the place of the one that has its name."""
-        self._check_revision(signed)
+        self._check(signed)
+        desk = self._clear_desk(now_unix)
         checked, wrong = check_knobs(put)
         faults = [BookFault.of(GLOBAL, fault) for fault in wrong]
         if not is_candidate_name(name):
@@ -241,35 +247,48 @@ class PolicyBook:
             faults.append(BookFault(GLOBAL, "set", "the candidate names no knob"))
         if faults:
             raise BookFaultsError(tuple(faults))
-        candidates = self._pages.candidates
+        candidates = desk.pages.candidates
         if name not in candidates and len(candidates) >= MAX_CANDIDATES:
             raise BookFullError("candidates", MAX_CANDIDATES)
-        candidate = Candidate(name, checked, *signed[:2], now_unix, self._next)
-        if clashes := self._pages.candidate_faults(candidate):
+        candidate = Candidate(name, checked, *signed[:2], now_unix, desk.revision)
+        if clashes := desk.pages.candidate_faults(candidate):
             raise BookFaultsError(clashes)
-        pages = replace(self._pages, candidates={**candidates, name: candidate})
-        return self._draft_candidate(name, Action.PROPOSED, pages, signed, now_unix)
+        pages = replace(desk.pages, candidates={**candidates, name: candidate})
+        return _draft_candidate(desk, name, Action.PROPOSED, pages, signed, now_unix)
 
     def withdraw(self, name: str, signed: Signed, now_unix: float) -> Draft:
         """Draft the end of a candidate."""
-        self._check_revision(signed)
-        candidates = dict(self._pages.candidates)
+        self._check(signed)
+        desk = self._clear_desk(now_unix)
+        candidates = dict(desk.pages.candidates)
         if candidates.pop(name, None) is None:
             raise UnknownCandidateError(f"there is no candidate {name[:40]!r}")
-        pages = replace(self._pages, candidates=candidates)
-        return self._draft_candidate(name, Action.WITHDRAWN, pages, signed, now_unix)
+        pages = replace(desk.pages, candidates=candidates)
+        return _draft_candidate(desk, name, Action.WITHDRAWN, pages, signed, now_unix)
 
     def adopt(self, draft: Draft) -> None:
         """Put a draft into force. It must have been made on the book as it is."""
-        if draft.change.revision != self._next:
-            raise ValueError(f"a draft of {draft.change.revision}; the next is {self._next}")
+        first = draft.changes[0].revision
+        if first != self._next:
+            raise ValueError(f"a draft of {first}; the next is {self._next}")
         self._pages = draft.pages
+        self._live = draft.pages.at(self._now)
         self._highest = draft.pages.revision
-        self._history.append(draft.change)
+        self._history.extend(draft.changes)
         self._turn()
 
+    def end(self, now_unix: float) -> bool:
+        """Let editions whose time has passed end in force; say whether that made a difference."""
+        self._now = now_unix
+        live, before = self._pages.at(now_unix), self._live
+        self._live = live
+        if live.editions == before.editions:
+            return False
+        self._turn()
+        return True
+
     def forsake(self, draft: Draft) -> None:
-        """Never give the draft's revision again: nobody knows whether it has been stored."""
+        """Never give the draft's revisions again: nobody knows whether they have been stored."""
         self._highest = max(self._highest, draft.change.revision)
 
     @property
@@ -279,87 +298,119 @@ class PolicyBook:
     def _turn(self) -> None:
         self._in_force.clear()
         found = self._pages.candidates.values()
-        wrong = {candidate.name: self._pages.candidate_faults(candidate) for candidate in found}
+        wrong = {candidate.name: self._live.candidate_faults(candidate) for candidate in found}
         self._unfit = {name: faults for name, faults in wrong.items() if faults}
 
     def _narrow(self, org_id: str | None, session_id: str | None) -> tuple[str | None, str | None]:
         """Name the scopes of a session that have editions."""
         org = None if org_id is None else org_scope(org_id)
         session = None if session_id is None else session_scope(session_id)
-        there = self._pages.editions
+        there = self._live.editions
         return org if org in there else None, session if session in there else None
 
-    def _check_revision(self, signed: Signed) -> None:
+    def _check(self, signed: Signed) -> None:
         if signed.revision != self.revision:
             raise StaleRevisionError(signed.revision, self.revision)
+        faults = tuple(
+            BookFault(GLOBAL, name, f"it must not hold hidden characters, as {found} is")
+            for name, text in (("author", signed.author), ("reason", signed.reason))
+            if (found := hidden_in(text)) is not None
+        )
+        if faults:
+            raise BookFaultsError(faults)
 
-    def _clear_faults(
-        self, scope: str, put: Mapping[str, Any], clear: Collection[str], expires: float | None
-    ) -> list[BookFault]:
-        held = self._pages.sources(scope)
-        faults = []
-        for name in clear:
-            if name not in KNOBS:
-                detail = f"there is no such knob; there are {', '.join(KNOBS)}"
-            elif name in put:
-                detail = "it is both set and cleared"
-            elif expires is not None:
-                detail = "an edit that expires can only set knobs"
-            elif name not in held:
-                detail = f"it is not set in {scope}"
-            else:
-                continue
-            faults.append(BookFault(scope, name, detail))
-        return faults
-
-    def _still_undoable(self, scope: str) -> Mapping[str, tuple[Edition, ...]]:
-        others = {name: held for name, held in self._pages.undone.items() if name != scope}
-        while len(others) >= MAX_EDITIONS:
-            del others[next(iter(others))]
-        return {**others, scope: self.editions(scope)}
+    def _clear_desk(self, now_unix: float) -> _Desk:
+        ends: list[PolicyChange] = []
+        pages = self._pages
+        for edition in pages.passing():
+            if not edition.has_ended(now_unix):
+                break
+            before, pages = pages.overlay(edition.scope), pages.without(edition)
+            ends.append(
+                PolicyChange(
+                    self._next + len(ends),
+                    Action.EXPIRED,
+                    edition.scope,
+                    before,
+                    pages.overlay(edition.scope),
+                    CLOCK_AUTHOR,
+                    f"the edition of revision {edition.revision} by {edition.author} has expired",
+                    now_unix,
+                )
+            )
+        return _Desk(tuple(ends), pages.at(now_unix), self._next + len(ends))
 
     def _draft_scope(
         self,
-        scope: str,
+        desk: _Desk,
+        change: PolicyChange,
         editions: tuple[Edition, ...],
         undone: Mapping[str, tuple[Edition, ...]],
-        action: Action,
-        signed: Signed,
-        now_unix: float,
-        *,
-        expires_unix: float | None = None,
     ) -> Draft:
-        pages = replace(self._pages.with_scope(scope, editions), undone=undone)
-        held = sum(len(stack) for stack in pages.editions.values())
-        if held > max(MAX_EDITIONS, sum(len(stack) for stack in self._pages.editions.values())):
+        pages = replace(desk.pages.with_scope(change.scope, editions), undone=undone)
+        if pages.size > max(MAX_EDITIONS, desk.pages.size):
             raise BookFullError("editions", MAX_EDITIONS)
-        if faults := pages.faults(scope):
+        if faults := pages.faults(change.scope):
             raise BookFaultsError(faults)
-        before, after = self._pages.overlay(scope), pages.overlay(scope)
-        change = PolicyChange(
-            self._next,
-            action,
-            scope,
-            before,
-            after,
-            *signed[:2],
-            now_unix,
-            expires_unix=expires_unix,
-        )
-        return self._draft(pages, change)
+        change = replace(change, after=pages.overlay(change.scope))
+        return _draft((*desk.ends, change), pages)
 
-    def _draft_candidate(
-        self, name: str, action: Action, pages: Pages, signed: Signed, now_unix: float
-    ) -> Draft:
-        before, after = (
-            None if there is None else there.knobs
-            for there in (self._pages.candidates.get(name), pages.candidates.get(name))
-        )
-        change = PolicyChange(
-            self._next, action, GLOBAL, before, after, *signed[:2], now_unix, candidate=name
-        )
-        return self._draft(pages, change)
 
-    def _draft(self, pages: Pages, change: PolicyChange) -> Draft:
-        pages = replace(pages, revision=change.revision, changed_unix=change.made_unix)
-        return Draft(change, pages)
+def _draft(changes: tuple[PolicyChange, ...], pages: Pages) -> Draft:
+    last = changes[-1]
+    return Draft(changes, replace(pages, revision=last.revision, changed_unix=last.made_unix))
+
+
+def _draft_candidate(
+    desk: _Desk, name: str, action: Action, pages: Pages, signed: Signed, now_unix: float
+) -> Draft:
+    before, after = (
+        None if there is None else there.knobs
+        for there in (desk.pages.candidates.get(name), pages.candidates.get(name))
+    )
+    change = PolicyChange(
+        desk.revision, action, GLOBAL, before, after, *signed[:2], now_unix, candidate=name
+    )
+    return _draft((*desk.ends, change), pages)
+
+
+def _scope_change(
+    desk: _Desk, action: Action, scope: str, signed: Signed, now_unix: float
+) -> PolicyChange:
+    before = desk.pages.overlay(scope)
+    return PolicyChange(desk.revision, action, scope, before, None, *signed[:2], now_unix)
+
+
+def _end_faults(scope: str, expires_unix: float, now_unix: float) -> list[BookFault]:
+    latest = now_unix + LONGEST_EXPIRY_SECONDS
+    if not now_unix < expires_unix:
+        return [BookFault(scope, "expires_at", "it must lie ahead", expires_unix, now_unix)]
+    if expires_unix > latest:
+        days = LONGEST_EXPIRY_SECONDS / 86400
+        detail = f"it must lie at most {days:.0f} days ahead"
+        return [BookFault(scope, "expires_at", detail, expires_unix, latest)]
+    return []
+
+
+def _clear_faults(
+    pages: Pages,
+    scope: str,
+    put: Mapping[str, Any],
+    clear: Collection[str],
+    expires: float | None,
+) -> list[BookFault]:
+    held = pages.overlay(scope)
+    faults = []
+    for name in clear:
+        if name not in KNOBS:
+            detail = f"there is no such knob; there are {', '.join(KNOBS)}"
+        elif name in put:
+            detail = "it is both set and cleared"
+        elif expires is not None:
+            detail = "an edit that expires can only set knobs"
+        elif name not in held:
+            detail = f"it is not set in {scope}"
+        else:
+            continue
+        faults.append(BookFault(scope, name, detail))
+    return faults

@@ -1,10 +1,11 @@
 """The desk at which the book of policies is changed: one change at a time, saved before it counts.
 
-A change that cannot be saved has not been made. One whose saving has begun is not cancelled with
+A change that cannot be saved has not been made; only the end of an edition, which its author set
+beforehand, waits for nobody and is saved as soon as it can be. One whose saving has begun is not cancelled with
 whoever asked for it: it is saved and adopted, or neither.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import trio
@@ -28,8 +29,8 @@ class StoreUnavailableError(Exception):
 class PolicyStore(Protocol):
     """Where changes are kept."""
 
-    async def save(self, change: PolicyChange, book: dict[str, Any]) -> None:
-        """Keep a change, its audit and the book that it makes; durable on return.
+    async def save(self, changes: Sequence[PolicyChange], book: dict[str, Any]) -> None:
+        """Keep changes, their audit and the book that they make, all or none; durable on return.
 
         It is not cancelled, so it has to come to an end by itself in bounded time. Raises
         StoreUnavailableError, after which it may have been kept nevertheless.
@@ -48,6 +49,8 @@ class PolicyDesk:
         self._clock = clock
         self._on_adopted = on_adopted
         self._lock = trio.Lock()
+        # What has ended while nobody served must not be in force for a moment.
+        self._end()
 
     async def edit(
         self,
@@ -77,27 +80,30 @@ class PolicyDesk:
         return await self._make(lambda now: self.book.withdraw(name, signed, now))
 
     async def expire(self) -> list[PolicyChange]:
-        """End the editions whose time has passed. One that cannot be saved stays until it can."""
+        """End the editions whose time has passed: in force at once, on record when it can be saved.
+
+        Where that raises StoreUnavailableError, ask again.
+        """
+        self._end()
         async with self._lock:
-            return await self._expire()
+            draft = self.book.expire(self._clock.unix())
+            return [] if draft is None else await self._adopt(draft)
 
     async def _make(self, draft: Callable[[float], Draft]) -> PolicyChange:
         async with self._lock:
-            return await self._adopt(draft(self._clock.unix()))
+            return (await self._adopt(draft(self._clock.unix())))[-1]
 
-    async def _expire(self) -> list[PolicyChange]:
-        made = []
-        while (draft := self.book.expire(self._clock.unix())) is not None:
-            made.append(await self._adopt(draft))
-        return made
-
-    async def _adopt(self, draft: Draft) -> PolicyChange:
+    async def _adopt(self, draft: Draft) -> list[PolicyChange]:
         with trio.CancelScope(shield=True):
             try:
-                await self._store.save(draft.change, draft.plain_book())
+                await self._store.save(draft.changes, draft.plain_book())
             except BaseException:
                 self.book.forsake(draft)
                 raise
         self.book.adopt(draft)
         self._on_adopted()
-        return draft.change
+        return list(draft.changes)
+
+    def _end(self) -> None:
+        if self.book.end(self._clock.unix()):
+            self._on_adopted()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -11,6 +11,8 @@ from penstock.engine.policy import Fault, Policy
 GLOBAL = "global"
 _NARROW = re.compile(r"(?:org|session):[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CANDIDATE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+# Control characters, line separators, and what turns the direction of the text.
+HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 CANDIDATE_NAME_RULE = "1 to 32 of a-z, 0-9, - and _, not beginning with - or _"
 
 
@@ -46,6 +48,12 @@ def is_candidate_name(text: str) -> bool:
     return _CANDIDATE_NAME.fullmatch(text) is not None
 
 
+def hidden_in(text: str) -> str | None:
+    """Name the first character that shows nothing of itself and changes how the rest is read."""
+    found = HIDDEN.search(text)
+    return None if found is None else f"U+{ord(found[0]):04X}"
+
+
 class InForce(NamedTuple):
     """A whole policy and the scopes that it was put together from, the widest first."""
 
@@ -65,9 +73,13 @@ class Edition:
     expires_unix: float | None
     revision: int
 
+    def has_ended(self, now_unix: float) -> bool:
+        """Say whether its time has passed by then."""
+        return self.expires_unix is not None and self.expires_unix <= now_unix
+
     def plain(self) -> dict[str, Any]:
         """Give JSON-ready values."""
-        return asdict(self) | {"knobs": dict(self.knobs)}
+        return _plain(self) | {"knobs": dict(self.knobs)}
 
 
 @dataclass(slots=True, frozen=True)
@@ -83,7 +95,7 @@ class Candidate:
 
     def plain(self) -> dict[str, Any]:
         """Give JSON-ready values."""
-        return asdict(self) | {"knobs": dict(self.knobs)}
+        return _plain(self) | {"knobs": dict(self.knobs)}
 
 
 class Action(StrEnum):
@@ -117,12 +129,17 @@ class PolicyChange:
 
     def plain(self) -> dict[str, Any]:
         """Give JSON-ready values."""
-        return asdict(self)
+        return _plain(self)
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """Read what `plain` gave, or raise TypeError or ValueError."""
         return cls(**{**plain, "action": Action(str(plain.get("action")))})
+
+
+def _plain(found: Edition | Candidate | PolicyChange) -> dict[str, Any]:
+    # As `asdict`, which copies every value and takes a full book most of its time.
+    return {field.name: getattr(found, field.name) for field in fields(found)}
 
 
 class BookFault(NamedTuple):
@@ -178,3 +195,7 @@ class BookFullError(Exception):
 
 class StoredBookError(Exception):
     """A stored book cannot be used by this version. The message says why."""
+
+
+class DamagedBookError(StoredBookError):
+    """A stored book is none that any version wrote."""

@@ -282,6 +282,12 @@ class SessionActor:
         self._plant.writer.hurry_nowait(self.identity.session_id)
         self.rest()
 
+    @property
+    def last_heard_of(self) -> float:
+        """Say when the session was last heard of, or will be: a client told to wait is expected."""
+        promised_at = self._place.promised_at
+        return self.last_offer if promised_at is None else max(self.last_offer, promised_at)
+
     def rest(self) -> None:
         """Ask the task to bring everything to disk and return. A new batch withdraws it."""
         self._rest_wanted = True

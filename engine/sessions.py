@@ -76,10 +76,15 @@ class _Dormant:
 
 @dataclass(slots=True, eq=False)
 class _Reading:
-    """A file that is being read. `failure` is known once `done` is set; None is success."""
+    """A file that is being read. What is here is known once `done` is set.
+
+    `failure` says why it could not be read; None is success. The file of a session that has `ended`
+    is left alone.
+    """
 
     done: trio.Event
     failure: str | None = "the reading of the session's spool file was cut short"
+    ended: bool = False
 
 
 class Sessions:
@@ -131,10 +136,15 @@ class Sessions:
                 reason = Reason.RECOVERY_FAILED
                 self.refuse(identity, reason, arrival.frame_count)
                 return Refusal(reason, reading.failure, retry_after=5.0)
+            if reading.ended:
+                return self._refuse_late(identity, arrival)
         return self.offer_nowait(identity, arrival)
 
     def at_hand(self, session_id: str) -> bool:
         """Say whether an offer need not wait for the session's file to be read."""
+        return session_id in self._endings or self._is_known(session_id)
+
+    def _is_known(self, session_id: str) -> bool:
         if session_id in self._live or session_id in self._dormant or self._draining:
             return True
         return not self._spool.holds(session_id)
@@ -145,8 +155,7 @@ class Sessions:
         """Hand a batch to its session, which must be `at_hand`."""
         session_id = identity.session_id
         if session_id in self._endings:
-            self.refuse(identity, Reason.SESSION_FINALIZED, arrival.frame_count)
-            return _FINALIZED
+            return self._refuse_late(identity, arrival)
         actor = self._live.get(session_id)
         if actor is None:
             found = _DRAINING if self._draining else self._revive_nowait(identity)
@@ -160,6 +169,10 @@ class Sessions:
         if self._draining:
             return actor.refuse_nowait(_DRAINING, arrival.frame_count)
         return actor.offer_nowait(arrival)
+
+    def _refuse_late(self, identity: SessionIdentity, arrival: Arrival) -> Refusal:
+        self.refuse(identity, Reason.SESSION_FINALIZED, arrival.frame_count)
+        return _FINALIZED
 
     def refuse(self, identity: SessionIdentity, reason: Reason, frames: int) -> None:
         """Count frames that a gate turned away before they reached their session."""
@@ -243,9 +256,11 @@ class Sessions:
 
     async def _recover(self, session_id: str, reading: _Reading) -> None:
         try:
-            # Its file outlives a session that has ended; it must not come to life again.
-            ended = await self._endings.look_up(session_id)
-            recovered = await self._run_blocking(self._spool.recover, session_id)
+            # Its file outlives a session that has ended, which must not come to life again.
+            reading.ended = await self._endings.look_up(session_id) is not None
+            recovered = None
+            if not reading.ended:
+                recovered = await self._run_blocking(self._spool.recover, session_id)
         except (RecoveryError, LedgerUnavailableError) as error:
             what = "spool file" if isinstance(error, RecoveryError) else "final"
             reading.failure = f"the session's {what} could not be read"
@@ -257,7 +272,7 @@ class Sessions:
             _log_crash(session_id, f"{type(error).__name__}: {error}", error)
         else:
             reading.failure = None
-            if recovered is not None and ended is None:
+            if recovered is not None:
                 state = fold_recovered(recovered, lambda why: _log_crash(session_id, why))
                 self._recovered += 1
                 # The file no longer tells of torn frames: the next process must know as well.
@@ -288,13 +303,15 @@ class Sessions:
                 await gone.wait()
             elif actor is not None:
                 return actor.checkpoint()
-            elif self.at_hand(session_id):
+            elif self._is_known(session_id):
                 dormant = self._dormant.get(session_id)
                 return None if dormant is None else dormant.checkpoint
             else:
                 reading = await self._read_file(session_id)
                 if reading.failure is not None:
                     return EndDelayed(reading.failure, 5.0, Reason.RECOVERY_FAILED.value)
+                if reading.ended:
+                    return None
 
     def _forget(self, session_id: str) -> None:
         self._dormant.pop(session_id, None)
@@ -353,7 +370,7 @@ class Sessions:
             await trio.sleep(_SWEEP_SECONDS)
             idle_since = self._plant.clock.monotonic() - self._limits.session_rest_seconds
             for actor in self._live.values():
-                if actor.last_offer < idle_since:
+                if actor.last_heard_of < idle_since:
                     actor.rest()
 
     async def drain(self) -> None:

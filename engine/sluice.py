@@ -3,9 +3,16 @@
 Theory of operation
 -------------------
 The sluice keeps a weir for the policies in force and one for each candidate. A session's `Place`
-has a seat at each. Every offer, every loss and every reading goes to all of them; only the answer
-of the policies in force is given to the actor. So what a candidate counts is exactly what it would
-have decided on the same offers, losses and readings, had it been in force.
+has a seat at each. Every offer and every reading goes to all of them; only the answer of the
+policies in force is given to the actor. So what a candidate counts is what it would have decided on
+the same offers, readings and edits, had it been in force; a session that rests gives its seats up,
+and on waking goes on everywhere from the account that counts.
+
+What is lost after all (see below) can only be lost of what came in. A candidate is charged what it
+would have taken of such a batch, nothing if it would have refused it. Of a batch that was refused
+in force it is charged nothing more, since nobody knows what would have become of it. So the count
+is exact where such losses are of batches that both took; it may be too little where the candidate
+takes more, and has the losses of the policy in force, not those that its own load would cause.
 
 An edit is adopted by a new epoch: a place that sees it looks its policy up again before it decides.
 So an edit costs the same with ten thousand sessions as with one, and holds for the very next batch
@@ -20,7 +27,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from penstock.engine.decision_log import DecisionLog, inputs_of
-from penstock.engine.decisions import ADMIT_CALM, Decision, Offer
+from penstock.engine.decisions import ADMIT_CALM, Decision, Offer, Refuse, Thin
 from penstock.engine.ladder import Rung
 from penstock.engine.loss import LossAccount
 from penstock.engine.policy import Policy
@@ -76,9 +83,22 @@ class Place:
         return self.seat.works.statistics()
 
     @property
+    def promised_at(self) -> float | None:
+        """Give the time (monotonic, past or not) until which a refused client was told to wait.
+
+        None when it was told nothing, or has been taken since.
+        """
+        return self.seat.promised_at
+
+    @property
     def over_budget(self) -> bool:
         """Say whether the session has lost more than its budget."""
         return self.seat.loss.over(self.seat.works.policy)
+
+    @property
+    def over_budget_by_service(self) -> bool:
+        """Say whether it has also without what its client says that it never sent."""
+        return self.seat.loss.over_by_service(self.seat.works.policy)
 
     def candidate_loss(self, weir: Weir) -> LossAccount | None:
         """Give the account under a candidate."""
@@ -138,23 +158,27 @@ class Sluice:
         seat = place.seat
         decision = seat.works.decide(seat, offer, self._clock)
         for _, shadow in place.shadows:
-            shadow.works.decide(shadow, offer, self._clock)
+            its = shadow.works.decide(shadow, offer, self._clock)
+            if its is not decision:
+                _tell_apart(shadow, offer, decision, its)
         if decision is not ADMIT_CALM:
             self._sampling = self.log.wants_sample
         return decision
 
     def lose(self, place: Place, frames: int, first_ms: int, last_ms: int) -> None:
-        """Hear of frames that were taken and are lost after all, not by the policy."""
+        """Hear of a batch that is lost after all, not by the policy: the frames of it taken."""
         self._refresh(place)
-        for seat in (place.seat, *(seat for _, seat in place.shadows)):
-            seat.loss.lose(frames, first_ms, last_ms)
-            seat.stirred = True
+        _lose(place.seat, frames, first_ms, last_ms)
+        for _, shadow in place.shadows:
+            otherwise = shadow.taken_otherwise
+            its = None if otherwise is None else otherwise.find(first_ms, last_ms)
+            _lose(shadow, frames if its is None else its, first_ms, last_ms)
 
     def leave_unsent(self, place: Place, frames: int) -> None:
         """Hear of frames that the client could not send."""
         self._refresh(place)
         for seat in (place.seat, *(seat for _, seat in place.shadows)):
-            seat.works.leave_unsent(seat, frames)
+            seat.loss.leave_unsent(frames)
 
     # What moves it.
 
@@ -237,8 +261,13 @@ class Sluice:
         return None if known is None else place.candidate_loss(known[1])
 
     def sessions_over_budget(self) -> int:
-        """Count the live sessions that have lost more than their budget."""
-        return sum(place.loss.lost > 0 and place.over_budget for place in self._places.values())
+        """Count the live sessions that have lost more than their budget.
+
+        By lost frames that came: what clients only say that they never sent alarms nobody.
+        """
+        return sum(
+            place.loss.lost > 0 and place.over_budget_by_service for place in self._places.values()
+        )
 
     # How a place keeps up with the book.
 
@@ -249,7 +278,9 @@ class Sluice:
         inputs = inputs_of(seat.works, seat.loss, self._gauge.stress)
         decision = seat.works.decide(seat, offer, self._clock)
         for _, shadow in place.shadows:
-            shadow.works.decide(shadow, offer, self._clock)
+            its = shadow.works.decide(shadow, offer, self._clock)
+            if its is not decision:
+                _tell_apart(shadow, offer, decision, its)
         self.log.enter(self._unix, place.session_id, offer, inputs, decision)
         if self._sampling:
             self._sampling = self.log.wants_sample
@@ -284,3 +315,25 @@ class Sluice:
 
     def _candidate_lookup(self, name: str) -> Lookup:
         return lambda org_id, session_id: self._book.candidate_in_force(name, org_id, session_id)
+
+
+def _tell_apart(shadow: Seat, offer: Offer, decision: Decision, its: Decision) -> None:
+    """Note what a candidate takes of a batch, if that may be lost and is not what comes in."""
+    if isinstance(decision, Refuse):
+        return
+    taken = _taken(its, offer.frames)
+    if taken == _taken(decision, offer.frames):
+        return
+    shadow.take_otherwise(offer, taken)
+
+
+def _taken(decision: Decision, frames: int) -> int:
+    if isinstance(decision, Thin):
+        return decision.kept
+    return 0 if isinstance(decision, Refuse) else frames
+
+
+def _lose(seat: Seat, frames: int, first_ms: int, last_ms: int) -> None:
+    if frames:
+        seat.loss.lose(frames, first_ms, last_ms)
+        seat.stirred = True

@@ -117,13 +117,16 @@ class Waterline:
         given = min(wanted, 99.99) / 100.0
         self.run = min(_LONGEST_RUN, max(1, math.ceil(given / (1.0 - given) - 1e-9)))
 
-    def adopt(self, policy: Policy, rung: Rung, *, raised: bool) -> None:
-        """Go on with other knobs from where the line is, on a rung that they may have raised."""
+    def adopt(self, policy: Policy, before: Rung, rung: Rung) -> None:
+        """Go on with other knobs from where the line is, on a rung that they may have moved."""
+        height, at_budget = self.height, self.at_budget
         if rung is Rung.CALM:
             self._come_down()
         self._bound(policy, rung, 0.0, 0.0, saturated=False)
-        # The operator wants more to be given: until the next reading nobody waits for the line.
-        self.at_budget = self.at_budget or raised
+        # Where an edit wants more to be given, nobody waits for the line until the next reading;
+        # and no other edit takes that back, unless it wants less itself.
+        kept = at_budget and rung >= before and self.height >= height
+        self.at_budget = self.at_budget or rung > before or kept
 
     def fork(self) -> "Waterline":
         """Give a line that stands where this one does."""

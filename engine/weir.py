@@ -73,7 +73,7 @@ class Weir:
     ) -> Seat:
         """Seat a session; a works that has to be made for it begins where `origin` stands."""
         works = self._works_for(org_id, session_id, origin or self.base, now)
-        works.enter(loss.due)
+        works.enter(loss.came)
         turn = zlib.crc32(session_id.encode()) / 2**32
         return Seat(works, loss, turn)
 
@@ -83,13 +83,13 @@ class Weir:
         works = self._works_for(org_id, session_id, before, now)
         if works is not before:
             self.unseat(seat)
-            works.enter(seat.loss.due)
+            works.enter(seat.loss.came)
             seat.works = works
 
     def unseat(self, seat: Seat) -> None:
         """Let a session go."""
         works = seat.works
-        works.leave(seat.loss.due)
+        works.leave(seat.loss.came)
         if not works.seats and works is not self.base:
             self._works.pop(works.scopes, None)
 

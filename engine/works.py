@@ -50,6 +50,7 @@ from penstock.engine.loss import LossAccount
 from penstock.engine.outcomes import Reason
 from penstock.engine.policy import InboxMode, Policy
 from penstock.engine.ports import Clock
+from penstock.engine.taken_otherwise import TakenOtherwise
 from penstock.engine.waterline import Waterline
 
 # The Portal sends a batch a second; who comes back earlier has nothing new to send.
@@ -66,7 +67,15 @@ class Seat:
     `turn` is where the session is in the order of giving, 0 to 1 (see `Works`).
     """
 
-    __slots__ = ("dropped_since_kept", "loss", "promised_at", "stirred", "turn", "works")
+    __slots__ = (
+        "dropped_since_kept",
+        "loss",
+        "promised_at",
+        "stirred",
+        "taken_otherwise",
+        "turn",
+        "works",
+    )
 
     def __init__(self, works: "Works", loss: LossAccount, turn: float) -> None:
         self.works = works
@@ -77,6 +86,14 @@ class Seat:
         self.dropped_since_kept = 0
         # False while a batch that is taken has nothing to reset.
         self.stirred = True
+        # A candidate's, once it decided otherwise.
+        self.taken_otherwise: TakenOtherwise | None = None
+
+    def take_otherwise(self, offer: Offer, taken: int) -> None:
+        """Remember what a candidate takes of a batch of which another part comes in."""
+        if self.taken_otherwise is None:
+            self.taken_otherwise = TakenOtherwise()
+        self.taken_otherwise.note(offer, taken)
 
     def settle(self) -> None:
         """Forget what a batch that is taken whole ends."""
@@ -125,7 +142,8 @@ class Works:
         self._waterline = Waterline()
         self._level = 0.0
         self._sensed_at: float | None = None
-        # Frames due to the seats' sessions, without those offered since the last reading.
+        # Frames that came from the seats' sessions, without those offered since the last reading.
+        # No frame that a client only tells of: one that lies would make the line slow for all.
         self._due = 0
         self._offered = 0
         self._turn(policy)
@@ -134,6 +152,12 @@ class Works:
     def rung(self) -> Rung:
         """Give the rung in force."""
         return self._ladder.rung
+
+    @property
+    def rung_at(self) -> float | None:
+        """Give the stress at which the rung in force begins; None when calm."""
+        policy = self.policy
+        return (None, policy.thin_at, policy.refuse_at, policy.refuse_bulk_at)[self.rung]
 
     @property
     def waterline(self) -> Waterline:
@@ -149,15 +173,15 @@ class Works:
 
     # Who belongs to it.
 
-    def enter(self, due: int) -> None:
-        """Count a session in, with the frames that were due to it so far."""
+    def enter(self, came: int) -> None:
+        """Count a session in, with the frames that came from it so far."""
         self.seats += 1
-        self._due += due
+        self._due += came
 
-    def leave(self, due: int) -> None:
+    def leave(self, came: int) -> None:
         """Count a session out."""
         self.seats -= 1
-        self._due -= due
+        self._due -= came
 
     # What moves it.
 
@@ -176,7 +200,7 @@ class Works:
         """Go on with other knobs from where it stands; they count for the very next batch."""
         before = self._ladder.rung
         rung = self._ladder.adopt(policy, now)
-        self._waterline.adopt(policy, rung, raised=rung > before)
+        self._waterline.adopt(policy, before, rung)
         self._turn(policy)
 
     def fork(
@@ -186,7 +210,7 @@ class Works:
         other = Works(policy, scopes, tally)
         other._ladder = self._ladder.fork(policy, now)
         other._waterline = self._waterline.fork()
-        other._waterline.adopt(policy, other.rung, raised=other.rung > self.rung)
+        other._waterline.adopt(policy, self.rung, other.rung)
         other._level, other._sensed_at = self._level, self._sensed_at
         other._turn(policy)
         return other
@@ -220,11 +244,6 @@ class Works:
                 seat.settle()
             return ADMIT_CALM
         return self._weigh(seat, offer, clock.monotonic())
-
-    def leave_unsent(self, seat: Seat, frames: int) -> None:
-        """Enter frames that the client could not send."""
-        seat.loss.leave_unsent(frames)
-        self._due += frames
 
     def _weigh(self, seat: Seat, offer: Offer, now: float) -> Decision:
         policy = self.policy

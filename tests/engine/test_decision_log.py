@@ -98,7 +98,7 @@ def test_a_followed_session_keeps_every_decision_with_what_it_was_made_upon() ->
     assert inputs.waterline == rig.sluice.in_force()[0].waterline > 0
     assert newest.offer == batch(1)
     assert newest.unix == rig.clock.unix()
-    assert newest.words.startswith("refused: the service is overloaded")
+    assert newest.words.startswith("refused: stress has reached refuse_at")
     assert oldest.words.startswith("taken: nothing is under pressure (stress 0, CALM; lost 0.0 %")
 
 

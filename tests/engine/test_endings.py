@@ -306,3 +306,26 @@ async def test_a_fault_in_a_recovery_stays_there(
         assert refusal.reason is Reason.RECOVERY_FAILED
         world.finals.failure = None
         assert isinstance(await world.offer(make_arrival(2, 1000)), Admitted)
+
+
+async def test_an_end_that_is_not_kept_in_memory_is_an_end(
+    autojump_clock: MockClock, open_world: OpenWorld, make_arrival: MakeArrival
+) -> None:
+    """With room for one final, late frames of many ended sessions are refused all the same."""
+    async with open_world(resting=1) as world:
+        for number in range(1, 6):
+            await world.offer(make_arrival(4), number)
+            assert isinstance(await world.end(number), Ended)
+        for number in (*range(1, 6), *range(1, 6)):
+            late = await world.offer(make_arrival(2, 1000), number)
+            assert isinstance(late, Refusal)
+            assert late.reason is Reason.SESSION_FINALIZED
+            assert isinstance(await world.end(number), Ended)
+        world.finals.commit_seconds = 1.0
+        await world.offer(make_arrival(4), 6)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.end, 6)
+            await trio.testing.wait_all_tasks_blocked()
+            late = await world.offer(make_arrival(2, 1000), 1)  # no room
+            assert isinstance(late, Refusal)
+            assert late.reason is Reason.SESSION_FINALIZED

@@ -238,6 +238,48 @@ def test_the_line_is_not_lifted_for_who_has_used_up_its_budget() -> None:
     assert 0 < rig.sluice.in_force()[0].waterline < 0.01
 
 
+def _under_stress(lie: int) -> tuple[Rig, list[Place], Place]:
+    """Let 200 sessions and one that tells of so many unsent frames a batch come under stress."""
+    rig = Rig()
+    honest = [rig.sluice.join(str(n), "o", LossAccount()) for n in range(200)]
+    other = rig.sluice.join("other", "o", LossAccount())
+    for tenth in range(400):
+        rig.press(85.0 if tenth >= 100 else 0.0)
+        for place in honest[tenth % 10 :: 10]:
+            rig.sluice.decide(place, batch(tenth // 10))
+        if tenth % 10 == 0:
+            rig.sluice.decide(other, batch(tenth // 10))
+            if lie:
+                rig.sluice.leave_unsent(other, lie)
+        if tenth == 110:
+            # The line must yield at once, while the budgets still suffice.
+            assert sum(place.loss.lost for place in honest) > 500
+    return rig, honest, other
+
+
+def test_a_client_that_lies_about_unsent_frames_changes_nothing_for_others() -> None:
+    """The line goes the same way, and each other session loses the same, lie or no lie."""
+    told, silent = _under_stress(6_000_000), _under_stress(0)
+    assert told[0].sluice.in_force()[0].waterline == silent[0].sluice.in_force()[0].waterline
+    assert [p.loss.lost for p in told[1]] == [p.loss.lost for p in silent[1]]
+    # Nor when its seat moves: it takes along what came.
+    for rig, _, other in (told, silent):
+        rig.edit("session:other", keep_every=3)
+        rig.sluice.decide(other, batch(41))
+        rig.press(60.0, 5)
+    lines = [[works.waterline for works in rig.sluice.in_force()] for rig, _, _ in (told, silent)]
+    assert lines[0] == lines[1]
+
+
+def test_a_lie_buys_at_most_a_twentieth() -> None:
+    """In overdraft a session that lies gives, too, and loses all but 5 % as much as the others."""
+    rig, honest, liar = _under_stress(6_000_000)
+    assert rig.sluice.in_force()[0].overdraft
+    fair = sum(place.loss.lost for place in honest) / sum(place.loss.due for place in honest)
+    real = (liar.loss.lost - liar.loss.unsent) / liar.loss.came
+    assert fair - 0.06 - 10 / liar.loss.came < real
+
+
 levels = st.lists(st.sampled_from([0.0, 40.0, 55.0, 72.0, 85.0, 100.0]), min_size=1, max_size=60)
 
 

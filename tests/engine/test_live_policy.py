@@ -261,3 +261,25 @@ async def test_unsent_frames_count_once_with_the_batch_that_is_taken(
         counted = {Reason.UNSENT_NETWORK: 30, Reason.UNSENT_CPU: 4}
         assert world.ledger.process.unsent == world.actor().tally.unsent == counted
         await trial.end()
+
+
+async def test_a_promise_outlives_the_rest(
+    autojump_clock: MockClock, open_world: OpenWorld, make_arrival: MakeArrival
+) -> None:
+    """A client that was told to wait longer than sessions stay awake is taken when it comes."""
+    knobs = {"loss_percent": 100, "gap_seconds": 600, "retry_after_max_seconds": 600}
+    async with open_world(rest_seconds=0.1, **knobs) as world:
+        for start in range(0, 20_000, 1000):
+            await world.offer(make_arrival(10, start))
+        world.turn(refuse_at=0, refuse_until=0, thin_at=0, thin_until=0)
+        await trio.sleep(0.5)  # so that idle sessions are looked for in the middle of a wait
+        waits = []
+        for start in range(20_000, 60_000, 1000):
+            refusal = await world.offer(make_arrival(10, start))
+            if isinstance(refusal, Refusal) and refusal.reason is Reason.POLICY_REFUSED:
+                assert refusal.retry_after is not None
+                waits.append(refusal.retry_after)
+                await trio.sleep(refusal.retry_after)
+                taken = await world.offer(make_arrival(10, start + 500))
+                assert isinstance(taken, Admitted)
+        assert waits

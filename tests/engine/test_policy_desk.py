@@ -1,5 +1,6 @@
 """The desk: saved before it counts, one at a time, and never half."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -40,11 +41,11 @@ class Store:
         self.open.set()
         self.broken = False
 
-    async def save(self, change: PolicyChange, book: dict[str, Any]) -> None:
+    async def save(self, changes: Sequence[PolicyChange], book: dict[str, Any]) -> None:
         await self.open.wait()
         if self.broken:
             raise StoreUnavailableError(LedgerReason.DISK_FULL, "no room", retry_after=2.0)
-        self.kept.append((change, book))
+        self.kept += [(change, book) for change in changes]
 
 
 class Office:

@@ -3,7 +3,7 @@ from typing import Any, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.engine.decisions import Offer, Refuse
+from penstock.engine.decisions import Admit, Decision, Offer, Refuse, Thin
 from penstock.engine.loss import LossAccount
 from penstock.engine.policy import DEFAULT_POLICY, Policy
 from penstock.engine.sluice import Place, Sluice
@@ -90,7 +90,7 @@ overlays = st.fixed_dictionaries(
         "gap_seconds": st.sampled_from([0.0, 1.0, 10.0]),
         "inbox_mode": st.sampled_from(["refuse", "drop_oldest"]),
         "inbox_soft_batches": st.integers(1, 16),
-        "inbox_batches": st.integers(16, 64),
+        "inbox_batches": st.integers(32, 64),
         "retry_after_max_seconds": st.sampled_from([1.0, 5.0]),
     },
 )
@@ -101,7 +101,7 @@ events = st.lists(
         st.tuples(st.just("offer"), sessions, st.integers(1, 20), st.integers(0, 66)),
         st.tuples(st.just("offer"), sessions, st.integers(1, 20), st.just(0)),
         st.tuples(st.just("round"), st.integers(1, 8), st.sampled_from([60.0, 80.0, 100.0])),
-        st.tuples(st.just("lose"), sessions, st.integers(1, 10)),
+        st.tuples(st.just("lose"), sessions),
         st.tuples(st.just("unsent"), sessions, st.integers(1, 10)),
         st.tuples(st.just("edit"), st.sampled_from(["global", "org:o", "session:a"]), overlays),
         st.tuples(st.just("clear"), st.sampled_from(["org:o", "session:a"])),
@@ -111,12 +111,24 @@ events = st.lists(
 )
 
 
+def _kept(decision: Decision, frames: int) -> int:
+    match decision:
+        case Refuse():
+            return 0
+        case Thin(kept=kept):
+            return kept
+        case Admit():
+            return frames
+
+
 class Trace:
     """Plays the same events on a sluice."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.numbers = dict.fromkeys("abc", 0)
+        # Of each session's newest batch: what of it may still be lost.
+        self.taken: dict[str, tuple[Offer, int]] = {}
         self.places = {name: self._join(name, LossAccount(500, 5)) for name in "abc"}
 
     def _join(self, name: str, loss: LossAccount) -> Place:
@@ -125,11 +137,23 @@ class Trace:
     def offer(self, name: str, frames: int = 10, inbox: int = 0) -> None:
         self.numbers[name] += 1
         offer = batch(self.numbers[name], frames=frames, inbox=inbox)
-        self.rig.sluice.decide(self.places[name], offer)
+        self.taken[name] = offer, _kept(self.rig.sluice.decide(self.places[name], offer), frames)
+
+    def may_lose(self, name: str) -> bool:
+        return name in self.taken and self.taken[name][1] > 0
+
+    def lose(self, name: str) -> None:
+        if not self.may_lose(name):
+            return
+        offer, frames = self.taken.pop(name)
+        self.rig.sluice.lose(self.places[name], frames, offer.first_ms, offer.last_ms)
 
     def play(self, event: tuple[Any, ...]) -> None:
         if event[0] in ("edit", "clear"):
             self.edit(event)
+            return
+        if event[0] == "lose":
+            self.lose(event[1])
             return
         sluice = self.rig.sluice
         match event:
@@ -142,13 +166,10 @@ class Trace:
                     for name in "abc":
                         self.offer(name)
                     self.rig.press(level, 1.0)
-            case ("lose", name, frames):
-                at = self.numbers[name] * 1000
-                sluice.lose(self.places[name], frames, at, at + 900)
             case ("unsent", name, frames):
                 sluice.leave_unsent(self.places[name], frames)
-
             case ("rejoin", name):
+                self.taken.pop(name, None)
                 sluice.leave(self.places[name])
                 self.places[name] = self._join(name, LossAccount(300, 3))
 
@@ -181,23 +202,29 @@ class EnforcedBook(Book):
 def test_a_candidate_counts_what_it_would_have_decided_in_force(
     series: list[tuple[Any, ...]], proposals: list[dict[str, Any]]
 ) -> None:
-    """On the same offers, readings, losses and edits: the same counts, lines and accounts."""
+    """On the same offers, readings and edits: the same counts, lines and accounts.
+
+    So also with other losses, of batches that all took: each loses what it took of them.
+    """
     shadowed = Rig()
     for number, overlay in enumerate(proposals):
         shadowed.book.candidates[f"x{number}"] = overlay
     shadowed.sluice.adopt()
     trace = Trace(shadowed)
+    enforced = []
+    for overlay in proposals:
+        rig = Rig()
+        rig.book = EnforcedBook(overlay)
+        rig.sluice = Sluice(rig.book, rig.clock)
+        enforced.append(Trace(rig))
+    traces = (trace, *enforced)
     for event in series:
-        trace.play(event)
-    for number, overlay in enumerate(proposals):
-        enforced = Rig()
-        enforced.book = EnforcedBook(overlay)
-        enforced.sluice = Sluice(enforced.book, enforced.clock)
-        alone = Trace(enforced)
-        for event in series:
-            alone.play(event)
+        if event[0] != "lose" or all(one.may_lose(event[1]) for one in traces):
+            for one in traces:
+                one.play(event)
+    for number, alone in enumerate(enforced):
         name = f"x{number}"
-        assert shadowed.sluice.candidates()[name] == enforced.sluice.statistics()
+        assert shadowed.sluice.candidates()[name] == alone.rig.sluice.statistics()
         assert _accounts(
             [shadowed.sluice.candidate_loss(name, place) for place in trace.places.values()]
         ) == _accounts([place.loss for place in alone.places.values()])
@@ -255,3 +282,70 @@ def test_a_candidate_that_is_proposed_anew_counts_from_nothing() -> None:
     rig.sluice.decide(place, batch(3))
     assert rig.sluice.candidates() == {}
     assert rig.sluice.candidate_loss("x", place) is None
+
+
+def _beside(**overlay: Any) -> tuple[Rig, Place]:
+    rig = Rig(gap_seconds=600)
+    rig.book.candidates["x"] = overlay
+    rig.sluice.adopt()
+    return rig, rig.sluice.join("s", "o", LossAccount())
+
+
+REFUSES = {
+    "thin_at": 0.0,
+    "thin_until": 0.0,
+    "refuse_at": 0.0,
+    "refuse_until": 0.0,
+    "loss_percent": 100.0,
+    "gap_seconds": 600.0,
+}
+
+
+def test_a_candidate_is_not_charged_for_what_it_had_refused() -> None:
+    """Batches are taken in force and lost at once; it lost each once, when it refused it or now."""
+    rig, place = _beside(**REFUSES)
+    refused = 0
+    for number in range(30):
+        rig.press(5, 1)
+        rig.sluice.decide(place, batch(number))
+        decided = rig.sluice.candidates()["x"].by_cause
+        refused = sum(count.frames_lost for count in decided.values())
+        rig.sluice.lose(place, 10, number * 1000, number * 1000 + 900)
+        loss = rig.sluice.candidate_loss("x", place)
+        assert loss is not None
+        assert (loss.due, loss.lost) == ((number + 1) * 10,) * 2
+    assert refused > 100
+    assert place.loss.lost == 300
+
+
+def test_a_chunk_that_is_lost_later_costs_a_candidate_what_it_took_of_each_batch() -> None:
+    """Thinned by the candidate and whole in force, and lost fifteen batches later."""
+    rig, place = _beside(thin_at=0.0, thin_until=0.0, loss_percent=100.0, keep_every=5)
+    for number in range(40):
+        rig.press(5, 1)
+        rig.sluice.decide(place, batch(number))
+    before = rig.sluice.candidate_loss("x", place)
+    assert before is not None
+    before = before.copy()
+    assert before.lost > 0
+    for number in range(25, 40):
+        rig.sluice.lose(place, 10, number * 1000, number * 1000 + 900)
+    loss = rig.sluice.candidate_loss("x", place)
+    assert loss is not None
+    # Two of ten were kept, and so are what is left to lose.
+    assert loss.lost == before.lost + 15 * 2
+
+
+def test_a_candidate_loses_the_whole_of_a_batch_that_was_thinned_in_force() -> None:
+    """The report has the kept frames and their times; the candidate had taken all ten."""
+    rig = Rig(loss_percent=100)
+    rig.book.candidates["x"] = {"thin_at": 70.0, "refuse_at": 80.0}
+    rig.sluice.adopt()
+    place = rig.sluice.join("s", "o", LossAccount(10**6, 0))
+    rig.press(60, 3)
+    decision = rig.sluice.decide(place, batch())
+    assert isinstance(decision, Thin)
+    rig.sluice.lose(place, decision.kept, 90, 890)
+    loss = rig.sluice.candidate_loss("x", place)
+    assert loss is not None
+    assert (place.loss.lost, loss.lost) == (10, 10)

@@ -145,7 +145,7 @@ CASES = {
         (), {"inbox_mode": "drop_oldest"}, _full, ADMIT_MAKING_ROOM.__eq__, batch(inbox=64)
     ),
     "inbox_soft_batches": Case((), {"inbox_soft_batches": 5}, _calm, _thinned, batch(inbox=5)),
-    "inbox_batches": Case((), {"inbox_batches": 20}, _thinned, _full, batch(inbox=20)),
+    "inbox_batches": Case((), {"inbox_batches": 40}, _thinned, _full, batch(inbox=40)),
     "inbox_soft_bytes": Case(
         (), {"inbox_soft_bytes": 50_000}, _calm, _thinned, batch(waiting=50_000)
     ),
@@ -360,7 +360,20 @@ def test_a_session_that_lost_elsewhere_is_spared() -> None:
     assert isinstance(rig.sluice.decide(whole, batch(4)), Thin)
     assert rig.sluice.decide(lost, batch(4)) == Admit(Cause.SPARED)
     assert rig.sluice.decide(unsent, batch(4)) == Admit(Cause.SPARED)
-    assert rig.sluice.sessions_over_budget() == 2
+    assert rig.sluice.sessions_over_budget() == 1
+
+
+def test_what_only_a_client_says_alarms_nobody() -> None:
+    """Unsent frames may take a session over a small budget, but not into the count of such."""
+    rig = Rig(loss_percent=2)
+    place = rig.sluice.join("s", "o", LossAccount(1000, 0))
+    rig.sluice.leave_unsent(place, 1000)
+    assert place.over_budget
+    assert rig.sluice.sessions_over_budget() == 0
+    rig.sluice.lose(place, 20, 0, 900)
+    assert rig.sluice.sessions_over_budget() == 0
+    rig.sluice.lose(place, 1, 1000, 1000)
+    assert rig.sluice.sessions_over_budget() == 1
 
 
 def test_the_soft_bound_respects_the_budget() -> None:
@@ -368,10 +381,10 @@ def test_the_soft_bound_respects_the_budget() -> None:
     rig = Rig()
     rich = rig.sluice.join("a", "o", LossAccount(1000, 0))
     poor = rig.sluice.join("b", "o", LossAccount(1000, 50))
-    decision = rig.sluice.decide(rich, batch(inbox=16))
+    decision = rig.sluice.decide(rich, batch(inbox=32))
     assert isinstance(decision, Thin)
     assert decision.cause is Cause.BACKLOG_THINNED
-    assert rig.sluice.decide(poor, batch(inbox=16)) == Admit(Cause.SPARED)
+    assert rig.sluice.decide(poor, batch(inbox=32)) == Admit(Cause.SPARED)
 
 
 def test_every_batch_is_counted_once_by_its_cause() -> None:
@@ -417,3 +430,44 @@ def test_a_batch_that_is_taken_early_uses_the_promise_up() -> None:
     assert isinstance(rig.sluice.decide(place, batch(1)), Thin)
     rig.clock.now += refused.retry_after / 2
     assert isinstance(rig.sluice.decide(place, batch(2)), Refuse)
+
+
+@pytest.mark.parametrize("second", [{"dwell_seconds": 2}, {"loss_percent": 10}, {"keep_every": 3}])
+def test_a_second_edit_does_not_take_the_first_one_back(second: dict[str, Any]) -> None:
+    """What an edit asks for at once, it asks for after another one before the next reading, too."""
+    rig = Rig()
+    first, other = (rig.sluice.join(name, "o", LossAccount(OLD, 0)) for name in "ab")
+    rig.press(45, 3)
+    rig.edit(thin_at=40)
+    assert isinstance(rig.sluice.decide(first, batch()), Thin)
+    rig.edit(**second)
+    assert isinstance(rig.sluice.decide(first, batch(1)), Thin)
+    assert isinstance(rig.sluice.decide(other, batch()), Thin)
+
+
+def test_a_place_shows_until_when_its_client_was_told_to_wait() -> None:
+    """From the refusal until a batch is taken; nothing before and after."""
+    rig = Rig()
+    place = rig.sluice.join("s", "o", LossAccount(OLD, 0))
+    assert place.promised_at is None
+    rig.press(80, 3)
+    refused = rig.sluice.decide(place, batch())
+    assert isinstance(refused, Refuse)
+    assert place.promised_at == rig.clock.now + refused.retry_after
+    rig.clock.now += refused.retry_after
+    rig.sluice.decide(place, batch(1))
+    assert place.promised_at is None
+
+
+def test_a_refusal_that_an_operator_forced_does_not_speak_of_overload() -> None:
+    """With `refuse_at` at 0 and no stress, its words name the stress and where the rung begins."""
+    rig = Rig(thin_at=0, thin_until=0, refuse_at=0, refuse_until=0, loss_percent=100)
+    place = rig.sluice.join("s", "o", LossAccount(OLD, 0))
+    rig.sluice.follow("s")
+    rig.press(0, 3)
+    decision = rig.sluice.decide(place, batch())
+    assert isinstance(decision, Refuse)
+    (entry,) = rig.sluice.log.newest(1, "s")
+    assert "overload" not in decision.cause.words + entry.words
+    assert "stress has reached refuse_at" in entry.words
+    assert "(stress 0, REFUSE from 0;" in entry.words

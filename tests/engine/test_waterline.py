@@ -153,11 +153,11 @@ def test_an_edit_of_the_budget_bounds_the_line_at_once() -> None:
     """A smaller budget takes the line down with it; one that is raised above it ends overdraft."""
     line = Waterline()
     _hold(line, Rung.THIN, 100, 100, age=50)
-    line.adopt(DEFAULT_POLICY.changed({"loss_percent": 2}), Rung.THIN, raised=False)
+    line.adopt(DEFAULT_POLICY.changed({"loss_percent": 2}), Rung.THIN, Rung.THIN)
     assert line.height == 2.0
     _hold(line, Rung.REFUSE, 80, 20, age=50)
     assert line.overdraft
-    line.adopt(DEFAULT_POLICY.changed({"loss_percent": 100}), Rung.REFUSE, raised=False)
+    line.adopt(DEFAULT_POLICY.changed({"loss_percent": 100}), Rung.REFUSE, Rung.REFUSE)
     assert not line.overdraft
 
 
@@ -173,3 +173,18 @@ def test_the_longest_gap_does_not_put_the_overdraft_off() -> None:
     _hold(line, Rung.REFUSE, 100, 0.4, age=3600)
     assert line.overdraft
     assert line.height >= 5
+
+
+def test_an_edit_takes_back_what_another_asked_for_only_if_it_wants_less() -> None:
+    """Whoever has budget goes on giving until the next reading, if neither rung nor line fell."""
+    line = Waterline()
+    _hold(line, Rung.THIN, 52, 1, age=1000)
+    line.adopt(DEFAULT_POLICY, Rung.THIN, Rung.REFUSE)
+    assert line.at_budget
+    line.adopt(DEFAULT_POLICY.changed({"keep_every": 4}), Rung.REFUSE, Rung.REFUSE)
+    assert line.at_budget
+    line.adopt(DEFAULT_POLICY, Rung.REFUSE, Rung.THIN)
+    assert not line.at_budget
+    line.adopt(DEFAULT_POLICY, Rung.THIN, Rung.REFUSE)
+    _hold(line, Rung.REFUSE, 72, 0.1, age=1000)
+    assert not line.at_budget
