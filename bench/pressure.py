@@ -15,6 +15,11 @@ All the while sessions end, a few each second, and new ones take their places. W
 sends nothing until the time it was told, as the client library does, and tells what it left out;
 or, when that is switched off, goes on as if nothing had been said.
 
+They are live clients: no more than two batches wait behind the one under way, and older ones are
+given up, since a client that hoards what it cannot send would be all that the latencies tell of. An
+end goes out when it is due, beside the batches. The ends of those that are left when the load has
+stopped come spread, and are told apart: nobody's exercise ends with everybody else's.
+
 A run at several times the capacity is meant to lose frames. What makes it useless is said all the
 same: a harness that was late, an account that does not add up, ends without an answer.
 """
@@ -26,12 +31,12 @@ from typing import Protocol
 
 from penstock.bench.load.batches import batches_for
 from penstock.bench.load.faults import load_faults
-from penstock.bench.load.plan import Kind, most_connections, numbers_used
+from penstock.bench.load.plan import ENDS, Kind, most_connections, numbers_used
 from penstock.bench.load.run import Watch, run_load
 from penstock.bench.load.target import Target
 from penstock.bench.report.models import LoadPlan, LoadRun, PressureRun, PressureStep
 
-_POSE, _END = "pose", "end"
+_POSE, _END = Kind.POSE.value, Kind.END.value
 _BY_POLICY = frozenset({"policy_thinned", "inbox_dropped_oldest"})
 # The rate limits of a session are so many times above what it sends.
 _ROOM = 10.0
@@ -98,6 +103,7 @@ class PressurePlan:
             ends_per_second=self.ends_per_second,
             honour_retry_after=self.honour_retry_after,
             real_time=True,
+            live_clients=True,
         )
 
     def needed(self, times: float) -> dict[str, object]:
@@ -178,9 +184,9 @@ def step_faults(run: LoadRun) -> Iterator[str]:
 
 
 def ends_unanswered(run: LoadRun) -> int:
-    """Count the ends that were due and got no 2xx."""
-    outcomes = run.outcomes.get(_END, {})
-    return sum(count for outcome, count in outcomes.items() if outcome[:1] != "2")
+    """Count the ends that were due, those that close the run included, and got no 2xx."""
+    kinds = [run.outcomes.get(kind.value, {}) for kind in ENDS]
+    return sum(count for one in kinds for outcome, count in one.items() if outcome[:1] != "2")
 
 
 def told(step: PressureStep) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from penstock.engine.policy import KNOBS, Policy
+from penstock.engine.policy import DEFAULT_POLICY, KNOBS, Policy
 from penstock.engine.policy_editions import GLOBAL, is_org
 
 Overlays = Mapping[str, Mapping[str, Any]]
@@ -19,11 +19,13 @@ Overlays = Mapping[str, Mapping[str, Any]]
 def _pairs() -> tuple[tuple[str, str], ...]:
     """Ask the policy which knobs must not be above which others."""
     numbers = {name: knob for name, knob in KNOBS.items() if not knob.words}
-    lowest = Policy(**{name: knob.low for name, knob in numbers.items()})
+    lows: dict[str, Any] = {name: knob.low for name, knob in numbers.items()}
+    highs: dict[str, Any] = {name: knob.high for name, knob in numbers.items()}
+    lowest = replace(DEFAULT_POLICY, **lows)
     return tuple(
         (fault.knob, fault.other)
-        for name, knob in numbers.items()
-        for fault in replace(lowest, **{name: knob.high}).faults()
+        for name in numbers
+        for fault in replace(lowest, **{name: highs[name]}).faults()
         if fault.knob == name and fault.other is not None
     )
 
@@ -49,50 +51,60 @@ def find_clashes(
     `base` is the global scope's policy, `narrow` has the knobs that each other scope sets.
     """
     pairs = [pair for pair in PAIRS if knobs is None or pair[0] in knobs or pair[1] in knobs]
-    wide = scope is None or scope == GLOBAL
-    found = narrow if wide else {name: narrow[name] for name in (scope,) if name in narrow}
-    for lower, upper in pairs:
-        low, high = getattr(base, lower), getattr(base, upper)
-        if wide and low > high:
-            yield Clash((GLOBAL,), lower, upper, low, high)
-        for name, put in found.items():
-            if lower in put or upper in put:
-                least, most = put.get(lower, low), put.get(upper, high)
-                if least > most:
-                    yield Clash((GLOBAL, name), lower, upper, least, most)
-    if scope == GLOBAL:
+    # A wide change reaches all of the narrow scopes, a narrow one only itself.
+    reached = narrow
+    if scope is not None and scope != GLOBAL:
+        reached = {scope: narrow[scope]} if scope in narrow else {}
+    yield from _below_global(base, reached, pairs, wide=reached is narrow)
+    if scope == GLOBAL or not pairs or not reached:
         return
-    orgs = {
-        name: put
-        for name, put in (narrow if wide or not is_org(scope) else found).items()
-        if is_org(name)
-    }
-    sessions = {
-        name: put
-        for name, put in (narrow if wide or is_org(scope) else found).items()
-        if not is_org(name)
-    }
+    # One of the two kinds is the scope's own, of the other kind all can be met.
+    orgs = sessions = reached
+    if scope is None or not is_org(scope):
+        orgs = {name: put for name, put in narrow.items() if is_org(name)}
+    if scope is None or is_org(scope):
+        sessions = {name: put for name, put in narrow.items() if not is_org(name)}
     for lower, upper in pairs:
         yield from _between(orgs, sessions, lower, upper)
 
 
+def _below_global(
+    base: Policy, reached: Overlays, pairs: Collection[tuple[str, str]], *, wide: bool
+) -> Iterator[Clash]:
+    """Find what is wrong in the global scope, where that is asked, and in single narrow ones."""
+    for lower, upper in pairs:
+        low, high = getattr(base, lower), getattr(base, upper)
+        if wide and low > high:
+            yield Clash((GLOBAL,), lower, upper, low, high)
+        for name, put in reached.items():
+            if lower in put or upper in put:
+                least, most = put.get(lower, low), put.get(upper, high)
+                if least > most:
+                    yield Clash((GLOBAL, name), lower, upper, least, most)
+
+
 def _between(orgs: Overlays, sessions: Overlays, lower: str, upper: str) -> Iterator[Clash]:
     """Find sessions that set one of the knobs, and organisations that set the other one."""
-    lows = [
-        (put[lower], name) for name, put in sessions.items() if lower in put and upper not in put
-    ]
-    highs = [(put[upper], name) for name, put in orgs.items() if upper in put]
-    if lows and highs and max(lows)[0] > min(highs)[0]:
-        for low, session in lows:
-            for high, org in highs:
-                if low > high:
-                    yield Clash((GLOBAL, org, session), lower, upper, low, high)
-    highs = [
-        (put[upper], name) for name, put in sessions.items() if upper in put and lower not in put
-    ]
-    lows = [(put[lower], name) for name, put in orgs.items() if lower in put]
-    if lows and highs and max(lows)[0] > min(highs)[0]:
-        for high, session in highs:
-            for low, org in lows:
-                if low > high:
-                    yield Clash((GLOBAL, org, session), lower, upper, low, high)
+    lows, highs = _only(sessions, lower, upper), _having(orgs, upper)
+    for session, org in _crossed(lows, highs):
+        yield Clash((GLOBAL, org, session), lower, upper, lows[session], highs[org])
+    lows, highs = _having(orgs, lower), _only(sessions, upper, lower)
+    for org, session in _crossed(lows, highs):
+        yield Clash((GLOBAL, org, session), lower, upper, lows[org], highs[session])
+
+
+def _only(overlays: Overlays, knob: str, without: str) -> dict[str, float]:
+    return {n: put[knob] for n, put in overlays.items() if knob in put and without not in put}
+
+
+def _having(overlays: Overlays, knob: str) -> dict[str, float]:
+    return {name: put[knob] for name, put in overlays.items() if knob in put}
+
+
+def _crossed(lows: dict[str, float], highs: dict[str, float]) -> Iterator[tuple[str, str]]:
+    if not lows or not highs or max(lows.values()) <= min(highs.values()):
+        return
+    for below, low in lows.items():
+        for above, high in highs.items():
+            if low > high:
+                yield below, above

@@ -1,8 +1,8 @@
 """The desk at which the book of policies is changed: one change at a time, saved before it counts.
 
-A change that cannot be saved has not been made; only the end of an edition, which its author set
-beforehand, waits for nobody and is saved as soon as it can be. One whose saving has begun is not cancelled with
-whoever asked for it: it is saved and adopted, or neither.
+A change that cannot be saved has not been made. Only the end of an edition waits for nobody: its
+author had set it, and it is saved as soon as that is possible. A change whose saving has begun is
+not cancelled with whoever asked for it: it is saved and adopted, or neither.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -134,6 +134,9 @@ class PolicyChange:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """Read what `plain` gave, or raise TypeError or ValueError."""
+        for name in ("made_unix", "expires_unix"):
+            if not isinstance(plain.get(name), int | float | None):
+                raise TypeError(f"a change's {name} is no number")
         return cls(**{**plain, "action": Action(str(plain.get("action")))})
 
 

@@ -44,6 +44,8 @@ PREFIX = "/v1/admin/policy"
 ROLE = Role.PLATFORM_ADMIN
 _SHOWN_CHANGES = 20
 _SHOWN_DECISIONS = 50
+_SHOWN_FAULTS = 20
+_LONGEST_DETAIL = 2000
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -141,8 +143,7 @@ class PolicyAdmin:
         except StaleRevisionError as stale:
             answer = self._stale(stale)
         except BookFaultsError as wrong:
-            faults = [documents.fault(fault) for fault in wrong.faults]
-            answer = problem_answer(Problem.POLICY_INVALID, str(wrong)[:2000], faults=faults)
+            answer = _invalid(wrong)
         except NothingToRevertError as error:
             answer = problem_answer(Problem.POLICY_NOTHING_TO_REVERT, str(error))
         except UnknownCandidateError as error:
@@ -211,8 +212,9 @@ class PolicyAdmin:
         limit = call.limit(_SHOWN_DECISIONS, FOLLOWED_ENTRIES)
         session_id = uuid_of("session_id", call.name)
         book, view = self.desk.book, self.view
-        followed = view.follow(session_id)
         place = view.place(session_id)
+        # Only few can be followed: an id that nobody has must not take a place among them.
+        followed = place is not None and view.follow(session_id)
         org_id = None if place is None else place.org_id
         policy = book.in_force(org_id, session_id).policy
         document = {
@@ -220,6 +222,7 @@ class PolicyAdmin:
             "org_id": org_id,
             "live": place is not None,
             "followed": followed,
+            "not_followed_because": None if followed else _why_not(place),
             "revision": book.revision,
             "policy": documents.in_force(book, org_id, session_id),
             "budget": None if place is None else documents.budget(place.loss, policy),
@@ -262,7 +265,9 @@ class PolicyAdmin:
         book = self.desk.book
         org_id = narrow_id if kind == "org" else None
         session_id = narrow_id if kind == "session" else None
-        editions = [documents.edition(found) for found in book.editions(scope)]
+        editions = [
+            documents.edition(found, ended=book.has_ended(found)) for found in book.editions(scope)
+        ]
         return {"editions": editions, **documents.in_force(book, org_id, session_id)}
 
     def _stale(self, stale: StaleRevisionError) -> Answer:
@@ -278,6 +283,19 @@ class PolicyAdmin:
             current=stale.current,
             changes=since,
         )
+
+
+def _invalid(wrong: BookFaultsError) -> Answer:
+    faults = [documents.fault(fault) for fault in wrong.faults[:_SHOWN_FAULTS]]
+    more = len(wrong.faults) - len(faults)
+    detail = str(BookFaultsError(wrong.faults[:_SHOWN_FAULTS]))[:_LONGEST_DETAIL]
+    if more:
+        detail += f"; and {more} more"
+    return problem_answer(Problem.POLICY_INVALID, detail, faults=faults, more_faults=more)
+
+
+def _why_not(place: Place | None) -> str:
+    return "it is not live" if place is None else "as many are followed as can be"
 
 
 def _private(answer: Answer) -> Answer:

@@ -6,6 +6,8 @@ shutdown is this service's: notice, stop accepting, finish what is under way, cl
 """
 
 import logging
+import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, LifespanState
 from hypercorn.utils import repr_socket_addr
 
+from penstock.http.acceptor import accept_forever
 from penstock.http.connection import Connection
 from penstock.http.edge import Edge
 from penstock.http.express import HeadLimits
@@ -129,6 +132,12 @@ class Front:
         )
 
     async def _serve(self, stream: trio.SocketStream | trio.SSLStream[Any]) -> None:
+        try:
+            await self._serve_open(stream)
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _serve_open(self, stream: trio.SocketStream | trio.SSLStream[Any]) -> None:
         if len(self.connections) >= self.limits.max_connections:
             self._turned_away += 1
             if self._turning_away < _MOST_TURNED_AWAY:
@@ -182,12 +191,17 @@ class Front:
                 self._timed_out += connection.expire() and not answered
 
     async def _accept(
-        self,
-        listeners: list[trio.SocketListener | trio.SSLListener[trio.SocketStream]],
-        nursery: trio.Nursery,
+        self, listening: socket.socket, tls: ssl.SSLContext | None, nursery: trio.Nursery
     ) -> None:
+        def take(stream: trio.SocketStream) -> None:
+            if tls is None:
+                nursery.start_soon(self._serve, stream)
+                return
+            secured = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+            nursery.start_soon(self._serve, secured)
+
         with self._accepting:
-            await trio.serve_listeners(self._serve, listeners, handler_nursery=nursery)
+            await accept_forever(listening, take)
 
 
 def make_config(bind: Bind, limits: FrontLimits) -> Config:
@@ -216,16 +230,10 @@ async def open_front(front: Front) -> AsyncIterator[Front]:
     config = front.config
     sockets = config.create_sockets()
     ssl_context = config.create_ssl_context()
-    listeners: list[trio.SocketListener | trio.SSLListener[trio.SocketStream]] = []
-    for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
+    listening = (*sockets.secure_sockets, *sockets.insecure_sockets)
+    scheme = "http" if ssl_context is None else "https"
+    for sock in listening:
         sock.listen(config.backlog)
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        scheme = "http"
-        if ssl_context is not None:
-            scheme = "https"
-            listeners.append(trio.SSLListener(listener, ssl_context, https_compatible=True))
-        else:
-            listeners.append(listener)
         front.addresses.append(f"{scheme}://{repr_socket_addr(sock.family, sock.getsockname())}")
     lifespan = Lifespan(front.app, config, front.state)
     async with trio.open_nursery() as lifespan_nursery:
@@ -234,7 +242,8 @@ async def open_front(front: Front) -> AsyncIterator[Front]:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(front.poller.run)
             nursery.start_soon(front._sweep)  # noqa: SLF001 - the front's own tasks
-            nursery.start_soon(front._accept, listeners, nursery)  # noqa: SLF001
+            for sock in listening:
+                nursery.start_soon(front._accept, sock, ssl_context, nursery)  # noqa: SLF001
             try:
                 yield front
             finally:

@@ -22,15 +22,18 @@ from penstock.engine.works import WorksStatistics
 DEFAULT = "default"
 _LONGEST_SHOWN = 80
 _LARGEST_EXACT = 2**53
+_FIRST_UNIX = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST_UNIX = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 Document = dict[str, Any]
 
 
 def moment(unix: float | None) -> str | None:
-    """Write a time as RFC 3339 has it, in UTC."""
+    """Write a time as RFC 3339 has it, in UTC; beyond the calendar, its first or last second."""
     if unix is None:
         return None
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    held = max(_FIRST_UNIX, min(_LAST_UNIX, unix))
+    return datetime.fromtimestamp(held, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def knobs_reference() -> Document:
@@ -66,14 +69,15 @@ def _knob(policy: Policy, name: str, source: Edition | None) -> Document:
     return document
 
 
-def edition(found: Edition) -> Document:
-    """Give one edition of a scope."""
+def edition(found: Edition, *, ended: bool) -> Document:
+    """Give one edition of a scope; one that has ended is here until its end is saved."""
     return {
         "set": found.knobs,
         "author": found.author,
         "reason": found.reason,
         "made_at": moment(found.made_unix),
         "expires_at": moment(found.expires_unix),
+        "ended": ended,
         "revision": found.revision,
     }
 

@@ -62,7 +62,8 @@ def policy_metrics(sources: PolicySources) -> Iterable[Metric]:
     )
     yield GaugeMetricFamily(
         "penstock_sessions_over_budget",
-        "Live sessions that have lost more than their loss budget.",
+        "Live sessions that have lost more than their loss budget, not counting what clients say "
+        "that they never sent.",
         sluice.sessions_over_budget(),
     )
 

@@ -2,12 +2,25 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
-from penstock.engine.policy_book import Signed
-from penstock.engine.policy_editions import ScopeError, read_scope
+from penstock.engine.policy_book import LONGEST_EXPIRY_SECONDS, Signed
+from penstock.engine.policy_editions import ScopeError, hidden_in, read_scope
 from penstock.http.bodies import read_body
 from penstock.http.exchange import JSON, Answer
 from penstock.http.policy_documents import shown
@@ -15,13 +28,45 @@ from penstock.http.problems import Problem, problem_answer
 from penstock.http.user_tokens import UserClaims
 
 LONGEST_REASON = 500
-_LONGEST_EXPIRY_SECONDS = 366 * 86400.0
+# More than there are: a few mistyped ones are to be told by their names.
+MOST_KNOBS = 64
+LONGEST_KNOB = 40
 _LONGEST_FIELD = 80
+_MOMENT = TypeAdapter[datetime](AwareDatetime)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+Knobs = TypeVar("Knobs", dict[str, Any], list[str])
+
+
+def _plain(reason: str) -> str:
+    if found := hidden_in(reason):
+        raise ValueError(f"it must not hold hidden characters, as {found} is")
+    return reason
+
+
+def _few(names: Knobs) -> Knobs:
+    if len(names) > MOST_KNOBS:
+        raise ValueError(f"it has {len(names)} names; at most {MOST_KNOBS}")
+    if any(len(name) > LONGEST_KNOB for name in names):
+        raise ValueError(f"it has a name of more than {LONGEST_KNOB} characters")
+    return names
+
+
+def _spelled(moment: object) -> datetime:
+    # A number in a string would be read as seconds since 1970.
+    if isinstance(moment, str) and "T" in moment.upper():
+        with suppress(ValidationError):
+            return _MOMENT.validate_python(moment)
+    raise ValueError("it must be an RFC 3339 time, such as 2030-01-31T12:00:00Z")
+
+
 Reason = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_REASON)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_REASON),
+    AfterValidator(_plain),
 ]
+Put = Annotated[dict[str, Any], AfterValidator(_few)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_spelled)]
 Revision = Annotated[int, Field(ge=0, le=2**53)]
 
 
@@ -38,10 +83,10 @@ class EditBody(ChangeBody):
     """Knobs to set and to give up in one scope, for a while or without an end."""
 
     scope: str
-    put: dict[str, Any] = Field(default_factory=dict, alias="set")
-    clear: list[str] = Field(default_factory=list)
-    expires_at: AwareDatetime | None = None
-    expires_in_seconds: float | None = Field(default=None, gt=0, le=_LONGEST_EXPIRY_SECONDS)
+    put: Put = Field(default_factory=dict, alias="set")
+    clear: Annotated[list[str], AfterValidator(_few)] = Field(default_factory=list)
+    expires_at: Moment | None = None
+    expires_in_seconds: float | None = Field(default=None, gt=0, le=LONGEST_EXPIRY_SECONDS)
 
     @model_validator(mode="after")
     def _one_end(self) -> "EditBody":
@@ -65,7 +110,7 @@ class RevertBody(ChangeBody):
 class CandidateBody(ChangeBody):
     """The knobs that the global scope might be given."""
 
-    put: dict[str, Any] = Field(alias="set")
+    put: Put = Field(alias="set")
 
 
 Body = TypeVar("Body", bound=ChangeBody)
@@ -114,6 +159,8 @@ class Call(NamedTuple):
             raise misfit("revision", "it must be the revision that was read", revision)
         if not 1 <= len(reason) <= LONGEST_REASON:
             raise misfit("reason", f"it must have 1 to {LONGEST_REASON} characters", reason)
+        if found := hidden_in(reason):
+            raise misfit("reason", f"it must not hold hidden characters, as {found} is", reason)
         return Signed(self.claims.principal_id, reason, int(revision))
 
     def expect(self, *known: str) -> None:

@@ -8,12 +8,15 @@ request that came due has exactly one outcome:
     unanswered     the run ended first                 unsent       it never got a connection
     held           a slow client was not cut off       unfinished   a slow client when the run ended
     withheld       it came due while its patient had been told to wait
+    given up       it waited in its patient's client until newer ones took its place, or the patient
+                   was refused, or ended
 
 A `Tick` counts honest patients' requests only, of all kinds, but the latencies are those of poses
 that were accepted: refusals are quick, and would make a server that refuses much look fast.
 """
 
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from penstock.bench.answers import UnreadableAnswerError
@@ -64,8 +67,9 @@ class WorkerAccount:
     `latencies` are histograms as `Latencies` encodes them, by kind, refused poses apart.
     Frames are those of honest patients' poses; `frames_refused` is by code, or by status where
     there is none. `hostile_frames` says, by outcome, how many frames malformed batches claimed.
-    `frames_told` are withheld frames that the server was told of in a request that it took, and
-    `frames_told_perhaps` in one that it refused or left without an answer.
+    `frames_told` are frames withheld or given up that the server was told of in a request that it
+    took, by the reason told, and `frames_told_perhaps` in one that it refused or left without an
+    answer.
     """
 
     latencies: dict[str, bytes] = field(default_factory=dict)
@@ -74,8 +78,9 @@ class WorkerAccount:
     frames_accepted: int = 0
     frames_thinned: int = 0
     frames_withheld: int = 0
-    frames_told: int = 0
-    frames_told_perhaps: int = 0
+    frames_given_up: int = 0
+    frames_told: dict[str, int] = field(default_factory=dict)
+    frames_told_perhaps: dict[str, int] = field(default_factory=dict)
     frames_refused: dict[str, int] = field(default_factory=dict)
     frames_unanswered: int = 0
     batches_unanswered: int = 0
@@ -142,12 +147,17 @@ class Account:
         self.backlog -= 1
         self._whole.frames_withheld += frames
 
-    def told(self, frames: int, *, taken: bool) -> None:
-        """Count withheld frames that a request named."""
-        if taken:
-            self._whole.frames_told += frames
-        else:
-            self._whole.frames_told_perhaps += frames
+    def given_up(self, frames: int) -> None:
+        """Count a batch that waited in its client, and is not sent any more."""
+        self.backlog -= 1
+        self._whole.frames_given_up += frames
+
+    def told(self, tells: Mapping[str, int], *, taken: bool) -> None:
+        """Count the frames never sent that a request named."""
+        whole = self._whole
+        counts = whole.frames_told if taken else whole.frames_told_perhaps
+        for reason, frames in tells.items():
+            counts[reason] = counts.get(reason, 0) + frames
 
     def pose_answered(
         self, ledger: SessionLedger, session_id: str, frames: int, reply: Reply

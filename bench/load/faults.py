@@ -18,6 +18,8 @@ _MOST_REFUSED_SHARE = 0.5
 # Of the batches: with more unanswered, a p99 of the others is no p99 of what was asked.
 _MOST_UNANSWERED_SHARE = 0.01
 _POSE = "pose"
+# What the client did not send was not to be answered.
+_NOT_SENT = frozenset({"withheld", "given up"})
 
 
 def load_faults(run: LoadRun) -> list[str]:
@@ -45,11 +47,10 @@ def _of_answers(run: LoadRun) -> Iterator[str]:
     if not any(outcome[:3].isdecimal() for outcome in outcomes):
         yield "no batch was answered"
         return
-    # What was withheld was not to be answered.
     silent = sum(
         n
         for outcome, n in outcomes.items()
-        if not outcome[:3].isdecimal() and outcome != "withheld"
+        if not outcome[:3].isdecimal() and outcome not in _NOT_SENT
     )
     if silent > _MOST_UNANSWERED_SHARE * asked:
         yield (

@@ -5,7 +5,8 @@ Theory of operation
 A session's batches are concluded one after the other, in order of session time, so two running
 numbers are enough: of a batch some frames are kept, or none. Frames that are lost in a row make a
 run; a kept frame ends it. Thinning keeps frames evenly, so its runs are as long as what lies
-between two kept frames.
+between two kept frames. A batch that is given up while the one ahead of it is still under way is
+*passed over*: it counts at once, but in the runs it comes after that one.
 
 The fairest distribution of a loss takes the same share of every session's frames. Against it is
 held what was: the frames that some sessions lost beyond that share, as a part of all lost frames,
@@ -29,12 +30,17 @@ Floats = npt.NDArray[np.float64]
 class SessionLoss:
     """Counts one session's frames as its batches are concluded, in order."""
 
-    __slots__ = ("_run", "due", "kept", "longest_run", "org")
+    __slots__ = ("_passed", "_run", "due", "kept", "longest_run", "org")
 
     def __init__(self, org: int) -> None:
         self.org = org
         self.due = self.kept = self.longest_run = 0
-        self._run = 0
+        self._run = self._passed = 0
+
+    def pass_over(self, frames: int) -> None:
+        """Count a batch that is lost while the one ahead of it has no outcome yet."""
+        self.due += frames
+        self._passed += frames
 
     def conclude(self, frames: int, kept: int) -> None:
         """Count a batch of which so many frames were kept."""
@@ -47,6 +53,10 @@ class SessionLoss:
             # Between two kept frames of a thinned batch; what was lost before it ends here.
             self._run = 0
             run = -(-frames // kept) - 1
+        if self._passed:
+            self._run += self._passed
+            self._passed = 0
+            run = max(run, self._run)
         self.longest_run = max(self.longest_run, run)
 
 

@@ -9,17 +9,22 @@ from penstock.bench.report.models import LoadPlan
 
 
 class Kind(StrEnum):
-    """The kinds of request. The first three are honest patients'."""
+    """The kinds of request. The first four are honest patients'.
+
+    Where live clients' ends close the run, they are of a kind of their own.
+    """
 
     POSE = "pose"
     MEDIA = "media"
     END = "end"
+    CLOSING = "closing end"
     HOSTILE_MALFORMED = "hostile_malformed"
     HOSTILE_OVERSIZED = "hostile_oversized"
     HOSTILE_SLOW = "hostile_slow"
     HOSTILE_EXPIRED = "hostile_expired"
 
 
+ENDS = frozenset({Kind.END, Kind.CLOSING})
 HOSTILE = (
     Kind.HOSTILE_MALFORMED,
     Kind.HOSTILE_OVERSIZED,
@@ -31,6 +36,9 @@ HOSTILE = (
 HOSTILE_CONNECTIONS = 6
 # For so long an ended session's connection may stay, until the whole run is over.
 _END_SECONDS = 60.0
+# Live clients' ends that close the run are so many a second, and each may stay so long.
+CLOSING_ENDS_PER_SECOND = 200.0
+_CLOSING_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,8 @@ def check_plan(plan: LoadPlan) -> None:
     if plan.ends_per_second < 0 or (plan.ends_per_second and plan.reconnect_share):
         # A session that ends while it is offline would tell its end before its last batches.
         raise BenchError("ends a second are 0 or more, and none with sessions that reconnect")
+    if plan.live_clients and (plan.connections is not None or plan.reconnect_share):
+        raise BenchError("live clients have connections of their own, and do not reconnect")
     if plan.orgs < 1 or not 0 <= plan.noisy_sessions < plan.sessions:
         raise BenchError("there is an organisation at least, and not all sessions are too many")
 
@@ -109,6 +119,10 @@ def most_connections(plan: LoadPlan) -> int:
     if plan.connections is None:
         # A new session connects while the one before it still waits for the answer to its end.
         pool += ceil(plan.ends_per_second * _END_SECONDS)
+        if plan.live_clients and plan.ends:
+            # Each end has a connection beside that of its session, whose batch may be under way.
+            pool += ceil(plan.ends_per_second * _END_SECONDS)
+            pool += min(plan.sessions, ceil(CLOSING_ENDS_PER_SECOND * _CLOSING_SECONDS))
     elif plan.noisy_sessions:
         pool *= 2
     return pool + HOSTILE_CONNECTIONS * hostile_clients(plan)

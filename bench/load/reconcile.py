@@ -14,8 +14,9 @@ Then the service's counters, as far as they grew during the run, must say the sa
     refused{reason}                      = refused by the answers that stand for that reason
     seen = aggregated + refused + shed + lost + pending     (since the service's start)
 
-Beside the law, the frames that clients withheld, and told of in a later request, must have been
-counted as unsent. Those told of in a request that was refused, or had no answer, may have been.
+Beside the law, the frames that clients withheld or gave up, and told of in a later request, must
+have been counted as unsent, by the reason told. Those told of in a request that was refused, or had
+no answer, may have been.
 
 Frames that got no answer may have been taken, refused, or never read. Each line allows for as many
 as went unanswered, to one side only; without any, the lines are equalities.
@@ -35,7 +36,8 @@ _SEEN = "penstock_frames_seen_total"
 _PENDING = "penstock_frames_pending"
 _FRAMES = "penstock_frames_total"
 _UNSENT = "unsent"
-_TOLD_REASON = 'reason="unsent_refused"'
+# The words of the header that the harness's clients use.
+_TOLD_REASONS = ("refused", "network")
 _THINNED = ("shed", "policy_thinned")
 _NOT_COUNTED = "not checked: the server does not count what clients tell"
 _NOT_CHECKED = "not checked: the server gives no /metrics of Penstock"
@@ -89,8 +91,8 @@ class ClientSide:
     mismatch_examples: tuple[str, ...] = ()
     wrong_hostile: Mapping[str, int] = field(default_factory=dict[str, int])
     frames_thinned: int = 0
-    frames_told: int = 0
-    frames_told_perhaps: int = 0
+    frames_told: Mapping[str, int] = field(default_factory=dict[str, int])
+    frames_told_perhaps: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(slots=True, frozen=True)
@@ -192,15 +194,18 @@ def _server_lines(
         if name.startswith(_FRAMES + "{") and _label(name, "outcome") != _UNSENT
     )
     yield _equal(law, round(after[_SEEN]), ended + round(after[_PENDING]))
-    yield from _unsent_line(client, before, after)
+    for reason in _TOLD_REASONS:
+        yield from _unsent_line(reason, client, before, after)
 
 
 def _unsent_line(
-    client: ClientSide, before: Mapping[str, float], after: Mapping[str, float]
+    reason: str, client: ClientSide, before: Mapping[str, float], after: Mapping[str, float]
 ) -> Iterator[Check]:
-    told, perhaps = client.frames_told, client.frames_told_perhaps
-    name = "frames never sent, as clients told (server)"
-    counted = [one for one in after if one.startswith("penstock_frames") and _TOLD_REASON in one]
+    told = client.frames_told.get(reason, 0)
+    perhaps = client.frames_told_perhaps.get(reason, 0)
+    name = f"frames never sent, {reason}, as clients told (server)"
+    label = f'reason="{_UNSENT}_{reason}"'
+    counted = [one for one in after if one.startswith("penstock_frames") and label in one]
     if counted:
         seen = sum(round(after[one] - before.get(one, 0.0)) for one in counted)
         if told or perhaps or seen:

@@ -1,7 +1,8 @@
 """The requests' bytes, made at the moment of sending from parts made beforehand. Pure."""
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
@@ -27,10 +28,10 @@ class Members(Protocol):
 
 
 class Patient:
-    """An honest client: one session, whose batches and end go out one after the other."""
+    """An honest client: one session, whose batches go out one after the other."""
 
     __slots__ = ("bearer", "begun", "busy", "ledger", "loss", "number", "pool", "queue", "retired",
-                 "session_id", "telling", "until", "withheld")  # fmt: skip
+                 "session_id", "since", "to_tell", "until")  # fmt: skip
 
     def __init__(
         self, number: int, bearer: bytes, pool: Pool["Request"], *, fresh: bool, org: int = 0
@@ -39,10 +40,10 @@ class Patient:
         self.loss = SessionLoss(org)
         # Its end is due: another session has its place.
         self.retired = False
-        # It was told to send nothing until then; so many frames it has not sent, nor told of yet,
-        # and of so many the request under way tells.
-        self.until = -inf
-        self.withheld = self.telling = 0
+        # It was told, at one moment, to send nothing until another.
+        self.since = self.until = -inf
+        # Frames that it never sent and has not told of yet, by the header's word for the reason.
+        self.to_tell: dict[str, int] = {}
         self.session_id = session_id(number)
         self.bearer = bearer
         self.pool = pool
@@ -65,12 +66,16 @@ class HostileClient:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One request that came due. `frames` are those of a batch, or what a bad one claims."""
+    """One request that came due. `frames` are those of a batch, or what a bad one claims.
+
+    `tells` are the frames never sent that its header names, by reason.
+    """
 
     due: Due
     kind: Kind
     owner: Patient | HostileClient
     frames: int = 0
+    tells: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class Renderer:
@@ -102,7 +107,7 @@ class Renderer:
             return self._hostile(request.kind, owner, due)
         if request.kind is Kind.POSE:
             body = self._members.member(owner.number, self._first_batch + due.number)
-            return _joined(self._pose, owner.bearer + _told(owner), body)
+            return _joined(self._pose, owner.bearer + _told(request), body)
         if request.kind is Kind.MEDIA:
             body = media.event_body(
                 due.number,
@@ -117,7 +122,7 @@ class Renderer:
             frames_attempted=(self._first_batch + due.number) * self._frames_a_batch,
         )
         opening = self._opening(f"/v1/sessions/{owner.session_id}/end", _JSON_TYPE)
-        return _joined(opening, owner.bearer + _told(owner), body)
+        return _joined(opening, owner.bearer + _told(request), body)
 
     def claimed_frames(self, due: Due) -> int:
         """Tell how many frames a hostile client's malformed batch claims."""
@@ -150,11 +155,12 @@ def bearer(secret: bytes, number: int, now_unix: int, ttl_seconds: int, *, org: 
     return f"Authorization: Bearer {token}\r\n".encode()
 
 
-def _told(patient: Patient) -> bytes:
+def _told(request: Request) -> bytes:
     """Make the line that tells of frames that were never sent."""
-    if not patient.telling:
+    if not request.tells:
         return b""
-    return b"X-Client-Dropped: %d;reason=refused\r\n" % patient.telling
+    told = ", ".join(f"{frames};reason={reason}" for reason, frames in request.tells.items())
+    return f"X-Client-Dropped: {told}\r\n".encode()
 
 
 def _variant(due: Due) -> int:

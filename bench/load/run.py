@@ -121,6 +121,7 @@ def run_load(
         frames_accepted=client.frames_accepted,
         frames_thinned=client.frames_thinned,
         frames_withheld=sum(account.frames_withheld for account in course.accounts),
+        frames_given_up=sum(account.frames_given_up for account in course.accounts),
         batches_unanswered=sum(account.batches_unanswered for account in course.accounts),
         cpu_us_a_batch=_cpu_us_a_batch(course, steady),
         rss_first_bytes=course.looks[0].rss_bytes,
@@ -190,8 +191,8 @@ def client_side(accounts: Sequence[WorkerAccount]) -> ClientSide:
         )[:_EXAMPLES],
         wrong_hostile=_total(account.wrong_hostile for account in accounts),
         frames_thinned=sum(account.frames_thinned for account in accounts),
-        frames_told=sum(account.frames_told for account in accounts),
-        frames_told_perhaps=sum(account.frames_told_perhaps for account in accounts),
+        frames_told=_total(account.frames_told for account in accounts),
+        frames_told_perhaps=_total(account.frames_told_perhaps for account in accounts),
     )
 
 

@@ -18,6 +18,9 @@ With ends a second, that many sessions end each second once all have begun, ever
 and a new session goes on in the place of each, at its moments. These ends are due at once, not when
 the next batch would have been.
 
+Live clients' ends at the end of the run come at most `CLOSING_ENDS_PER_SECOND` a second, after the
+last batch was due, and are of a kind of their own.
+
 Media events come every 1/0.11 seconds, beginning anywhere in the first such period, because a run
 that is short against the period would otherwise have too many.
 
@@ -31,7 +34,13 @@ from itertools import count
 from math import inf
 from typing import NamedTuple
 
-from penstock.bench.load.plan import HOSTILE, Kind, check_plan, hostile_clients
+from penstock.bench.load.plan import (
+    CLOSING_ENDS_PER_SECOND,
+    HOSTILE,
+    Kind,
+    check_plan,
+    hostile_clients,
+)
 from penstock.bench.report.models import LoadPlan
 
 # The contract: "~110 events/sec at 1000 concurrent".
@@ -72,6 +81,7 @@ class Schedule:
         self.hostile_clients = hostile_clients(plan)
         places = list(range(plan.sessions))
         self._chance("places").shuffle(places)
+        self._closing_places = places
         self._begins = [plan.ramp_seconds * place / plan.sessions for place in places]
         reconnecting = round(plan.reconnect_share * plan.sessions)
         self._reconnects = frozenset(
@@ -112,7 +122,10 @@ class Schedule:
                 event = next(events, inf)
                 yield Due(at, session, played, Kind.MEDIA, made_at, last=event == inf)
                 played += 1
-        if self._ends and batches:
+        if self._ends and batches and self._plan.live_clients:
+            at = self.stop + (self._closing_places[session] + 0.5) / CLOSING_ENDS_PER_SECOND
+            yield Due(at, session, batches, Kind.CLOSING, at)
+        elif self._ends and batches:
             yield Due(pose, session, batches, Kind.END, pose)
 
     def hostile(self, client: int) -> Iterator[Due]:

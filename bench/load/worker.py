@@ -12,8 +12,13 @@ that awaits its answers, and so does the end. That is what makes the server's po
 batches of one session never overtake each other.
 
 Patients of a plan in which Retry-After is honoured send no batch, once one was refused with it,
-until that time has passed. What they would have sent is *withheld*: concluded without being sent,
-and told of in the header of their next request. Ends never wait for that.
+until that time has passed. What comes due meanwhile is *withheld*: concluded without being sent,
+and told of in the header of their next request. What was already waiting is *given up*, and told of
+likewise, with another reason. Ends never wait for that.
+
+Live clients keep `MOST_WAITING` batches behind the one under way, and give up the oldest when one
+more comes due. Their end goes out when it is due, on a connection of its own, and tells of all that
+was still waiting, which is given up. Of a batch under way the service decides.
 
 A session whose end is due before the run's leaves its place to a new one, with a client of its own.
 
@@ -37,7 +42,7 @@ from penstock.bench.load.account import Account, Tick, WorkerAccount
 from penstock.bench.load.batches import batches_for
 from penstock.bench.load.connections import Connection, Network, Pool
 from penstock.bench.load.losses import LossTable
-from penstock.bench.load.plan import Assignment, Kind, connections_of, is_noisy, org_of
+from penstock.bench.load.plan import ENDS, Assignment, Kind, connections_of, is_noisy, org_of
 from penstock.bench.load.replies import Reply
 from penstock.bench.load.requests import (
     HostileClient,
@@ -49,10 +54,13 @@ from penstock.bench.load.requests import (
 )
 from penstock.bench.load.schedule import Due, Schedule
 
-__all__ = ["GRACE_SECONDS", "STOP_SECONDS", "Tick", "WorkerAccount", "work"]
+__all__ = ["GRACE_SECONDS", "MOST_WAITING", "STOP_SECONDS", "Tick", "WorkerAccount", "work"]
 
 GRACE_SECONDS = 10.0
 STOP_SECONDS = 5.0
+
+# A browser's client: what it shows is of now, so older batches are of little use to anybody.
+MOST_WAITING = 2
 
 _STOP_POLL_SECONDS = 0.1
 # So many requests are begun before the sockets are looked at again.
@@ -265,21 +273,64 @@ class _Worker:
             if not owner.begun:
                 owner.begun = True
                 self._account.session_started()
-            if self._now() < owner.until:
-                self._withhold(request, owner)
+            if due.at < owner.until:
+                self._keep_back(request, owner)
                 return
-        elif due.last:
-            self._replace(due.session, owner)
-        if owner.busy:
-            owner.queue.append(request)
-            return
-        owner.busy = True
-        owner.pool.submit(request)
+        else:
+            if due.last:
+                self._replace(due.session, owner)
+            if self._assignment.plan.live_clients:
+                self._end_at_once(request, owner)
+                return
+        self._submit(request, owner)
 
-    def _withhold(self, request: Request, owner: Patient) -> None:
-        owner.withheld += request.frames
+    def _submit(self, request: Request, owner: Patient) -> None:
+        """Send a request in its patient's turn."""
+        if not owner.busy:
+            owner.busy = True
+            owner.pool.submit(request)
+            return
+        owner.queue.append(request)
+        if self._assignment.plan.live_clients and len(owner.queue) > MOST_WAITING:
+            self._give_up(owner.queue.popleft(), owner, behind=True)
+
+    def _keep_back(self, request: Request, owner: Patient) -> None:
+        """Do not send a batch of a patient that was told to wait."""
+        if request.due.at < owner.since:
+            # Only the worker was late: in time, it would have been waiting at the refusal.
+            self._give_up(request, owner, behind=False)
+            return
+        _to_tell(owner, "refused", request.frames)
         self._account.withheld(request.frames)
         self._conclude(request, "withheld", None)
+
+    def _give_up(self, request: Request, owner: Patient, *, behind: bool) -> None:
+        """Do not send a batch any more; `behind` says that the one ahead of it is under way."""
+        _to_tell(owner, "network", request.frames)
+        self._account.given_up(request.frames)
+        if behind:
+            owner.loss.pass_over(request.frames)
+        else:
+            owner.loss.conclude(request.frames, 0)
+        self._undecided -= 1
+        self._account.concluded(Kind.POSE, "given up", None)
+
+    def _end_at_once(self, request: Request, owner: Patient) -> None:
+        """Send a live client's end, whatever else it waits for."""
+        owner.retired = True
+        waiting = owner.pool.waiting
+        for one in [one for one in waiting if one.kind is Kind.POSE]:
+            # It is under way as far as its client knows, but has no connection yet.
+            waiting.remove(one)
+            owner.busy = False
+            self._give_up(one, owner, behind=False)
+        while owner.queue:
+            self._give_up(owner.queue.popleft(), owner, behind=owner.busy)
+        if not owner.busy:
+            owner.pool.rest()
+        pool = self._new_pool(1)
+        pool.submit(request)
+        pool.rest()
 
     def _replace(self, session: int, ended: Patient) -> None:
         """Let a new session go on in the place of one whose end is due."""
@@ -309,7 +360,7 @@ class _Worker:
             if request.kind is Kind.POSE:
                 self._account.pose_sent(owner.ledger, request.frames)
             if request.kind is not Kind.MEDIA:
-                owner.telling, owner.withheld = owner.withheld, 0
+                request.tells, owner.to_tell = owner.to_tell, {}
         elif request.kind is Kind.HOSTILE_MALFORMED:
             request.frames = self._renderer.claimed_frames(request.due)
         elif request.kind is Kind.HOSTILE_SLOW:
@@ -338,7 +389,7 @@ class _Worker:
                     owner.ledger, owner.session_id, request.frames, reply
                 )
                 kept += owner.ledger.accepted
-            self._count_told(request, owner, taken=outcome[:1] == "2")
+            self._account.told(request.tells, taken=outcome[:1] == "2")
         late = max(0, int((now - self._begin_monotonic - request.due.at) * 1e6))
         self._conclude(request, outcome, late if outcome != "unreadable" else None, kept)
         if reply.retry_after is not None and self._assignment.plan.honour_retry_after:
@@ -351,26 +402,22 @@ class _Worker:
         if request.kind is Kind.POSE and isinstance(owner, Patient):
             self._account.pose_lost(owner.ledger, request.frames, how)
         if isinstance(owner, Patient):
-            self._count_told(request, owner, taken=False)
+            self._account.told(request.tells, taken=False)
         self._conclude(request, how, None)
         self._go_on(request)
 
-    def _count_told(self, request: Request, owner: Patient, *, taken: bool) -> None:
-        if owner.telling and request.kind is not Kind.MEDIA:
-            self._account.told(owner.telling, taken=taken)
-            owner.telling = 0
-
     def _hold_back(self, request: Request, until_monotonic: float) -> None:
-        """Let a refused patient send no batch until then, those that wait included."""
+        """Let a refused patient send no batch until then, nor ever those that wait."""
         owner = request.owner
         if request.kind is not Kind.POSE or not isinstance(owner, Patient):
             return
+        owner.since = self._now()
         owner.until = until_monotonic - self._begin_monotonic
         waiting = [*owner.queue]
         owner.queue.clear()
         for one in waiting:
             if one.kind is Kind.POSE:
-                self._withhold(one, owner)
+                self._give_up(one, owner, behind=False)
             else:
                 owner.queue.append(one)
 
@@ -393,12 +440,19 @@ class _Worker:
         owner = request.owner
         if isinstance(owner, HostileClient) or request.kind is Kind.MEDIA:
             return
+        if request.kind in ENDS and self._assignment.plan.live_clients:
+            # It went beside the batches.
+            return
         if owner.queue:
             owner.pool.submit(owner.queue.popleft())
         else:
             owner.busy = False
             if owner.retired and owner.pool not in (self._shared, self._noisy):
                 owner.pool.rest()
+
+
+def _to_tell(patient: Patient, reason: str, frames: int) -> None:
+    patient.to_tell[reason] = patient.to_tell.get(reason, 0) + frames
 
 
 @contextmanager

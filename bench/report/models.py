@@ -82,6 +82,11 @@ class LoadPlan(_Part):
     honour_retry_after: bool = Field(
         default=False, description="refused clients send nothing until the time they were told"
     )
+    live_clients: bool = Field(
+        default=False,
+        description="a client keeps two batches waiting at most, gives up older ones, and sends "
+        "its end at once on a connection of its own; else all wait for their turn",
+    )
     real_time: bool = Field(
         default=False, description="a batch's frames fill its interval; else they are 10 a second"
     )
@@ -134,6 +139,9 @@ class LoadRun(_Part):
     frames_thinned: int = Field(default=0, description="of accepted batches, not kept")
     frames_withheld: int = Field(
         default=0, description="due while the client had been told to wait"
+    )
+    frames_given_up: int = Field(
+        default=0, description="due, but never sent, since they waited in their client too long"
     )
     batches_unanswered: int
     cpu_us_a_batch: float | None

@@ -12,7 +12,7 @@ from penstock.bench.report.models import (
 from penstock.bench.report.pictures import Picture
 from penstock.bench.report.policy_sections import frames_of, not_used, times
 
-_FATES = ("accepted", "thinned", "refused", "withheld", "unanswered")
+_FATES = ("accepted", "thinned", "refused", "withheld", "given up", "unanswered")
 _BAR = 0.7
 
 
@@ -95,7 +95,7 @@ def _reasons(run: PressureRun) -> Picture:
         run,
         name="frames-by-reason",
         title="Frames that were not used, by reason",
-        caption="As the server counts them. What clients withheld never came, and is not here.",
+        caption="As the server counts them. What clients withheld or gave up never came.",
         unit="frames",
         columns={name: [float(one.get(name, 0)) for one in found] for name in names},
     )

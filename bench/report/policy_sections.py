@@ -14,6 +14,7 @@ from penstock.bench.report.models import (
 )
 from penstock.bench.report.section import HELD, Row, Section
 
+_FATES = ("accepted", "thinned", "refused", "withheld", "given up", "unanswered")
 _GONE = ("refused", "shed", "lost")
 
 
@@ -35,12 +36,13 @@ def pressure_sections(run: PressureRun) -> Iterator[Section]:
     sessions = units.count(steps[0].run.plan.sessions) if steps else units.NONE
     yield Section(
         "Frames",
-        ("load", "due/s", "due", "accepted", "thinned", "refused", "withheld", "unanswered"),
+        ("load", "due/s", "due", *_FATES),
         tuple(map(_frames, steps)),
         notes=(
             f"The capacity is {units.figure(run.capacity)} batches a second, {how}; {sessions} "
             "sessions in every run, each with a connection of its own.",
-            "Withheld: due while the client had been told to wait. Unanswered: sent without an "
+            "Withheld: due while the client had been told to wait. Given up: it had to wait in its "
+            "client, which keeps two batches and no older ones. Unanswered: sent without an "
             "answer, or never sent.",
         ),
     )
@@ -61,9 +63,14 @@ def pressure_sections(run: PressureRun) -> Iterator[Section]:
         words=(0, 1),
     )
     yield Section(
-        "Latency in ms, from the intended moment, and session ends",
+        "Latency in ms, from the intended moment, and session ends during the load",
         ("load", "accepted p50", "p99", "ends", "no 2xx", "end p50", "p99", "max"),
         tuple(map(_latencies, steps)),
+    )
+    yield Section(
+        "Session ends that close the run, the load having stopped",
+        ("load", "ends", "no 2xx", "max ms"),
+        tuple(map(_closing, steps)),
     )
     yield Section(
         "Retry-After that was told, in seconds",
@@ -99,6 +106,7 @@ def pressure_sections(run: PressureRun) -> Iterator[Section]:
                 ("time", f"{units.plain(plan.seconds)} s after {units.plain(plan.ramp_seconds)} s"),
                 ("batches", f"{plan.frames_a_batch} frames, which fill the interval"),
                 ("refused clients", waits),
+                ("batches that wait in a client", "2 at most" if plan.live_clients else "all"),
                 ("session ends", ends if plan.ends else "none: they are not served"),
                 ("processes", str(plan.processes)),
                 ("seed", str(plan.seed)),
@@ -120,6 +128,7 @@ def frames_of(run: LoadRun) -> dict[str, int]:
         "thinned": run.frames_thinned,
         "refused": refused,
         "withheld": run.frames_withheld,
+        "given up": run.frames_given_up,
     }
     return {"due": due, **known, "unanswered": max(0, due - sum(known.values()))}
 
@@ -174,6 +183,17 @@ def _latencies(step: PressureStep) -> Row:
         units.count(sum(outcomes.values())),
         units.count(silent),
         *_of(end, "p50_ms", "p99_ms", "max_ms"),
+    )
+
+
+def _closing(step: PressureStep) -> Row:
+    outcomes = step.run.outcomes.get("closing end", {})
+    silent = sum(count for outcome, count in outcomes.items() if not units.accepted(outcome))
+    return (
+        times(step),
+        units.count(sum(outcomes.values())),
+        units.count(silent),
+        *_of(step.run.latency.get("closing end"), "max_ms"),
     )
 
 

@@ -7,6 +7,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from penstock.engine.policy_editions import HIDDEN
 from penstock.errors import StartupError
 
 _TIMEOUT_SECONDS = 30.0
@@ -99,7 +100,8 @@ class AdminClient:
 
 def _refusal(document: Mapping[str, Any]) -> list[str]:
     if faults := document.get("faults"):
-        return [_fault(fault) for fault in faults]
+        more = document.get("more_faults")
+        return [*(_fault(fault) for fault in faults), *([f"and {more} more"] if more else [])]
     if document.get("code") != "policy_revision_stale":
         return [_words(document)]
     return [
@@ -107,10 +109,15 @@ def _refusal(document: Mapping[str, Any]) -> list[str]:
         "try again",
         *(
             f"revision {change['revision']}: {change['action']} {change['scope']} by "
-            f"{change['author']} at {change['made_at']}: {change['reason']}"
+            f"{_visible(change['author'])} at {change['made_at']}: {_visible(change['reason'])}"
             for change in document.get("changes", ())
         ),
     ]
+
+
+def _visible(text: str) -> str:
+    """Spell out what would act on a terminal: histories may be older than the rule against it."""
+    return HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _fault(fault: Mapping[str, Any]) -> str:

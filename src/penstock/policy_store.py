@@ -1,6 +1,6 @@
 """Where the policy book is kept: each change, its audit and the book it makes, in one entry."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.engine.ledger_port import (
@@ -8,11 +8,12 @@ from penstock.engine.ledger_port import (
     Ledger,
     LedgerUnavailableError,
     PolicyEntry,
+    Single,
     Together,
 )
 from penstock.engine.policy_book import HISTORY_KEPT, PolicyBook
 from penstock.engine.policy_desk import StoreUnavailableError
-from penstock.engine.policy_editions import PolicyChange, StoredBookError
+from penstock.engine.policy_editions import DamagedBookError, PolicyChange, StoredBookError
 from penstock.engine.receipts import Lane, Refused
 from penstock.engine.writer import Writer
 from penstock.errors import StartupError
@@ -26,17 +27,15 @@ class LedgerPolicyStore:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    async def save(self, change: PolicyChange, book: Mapping[str, Any]) -> None:
-        """Keep a change, its audit and the book that it makes; durable on return."""
-        plain = change.plain()
-        audit = AuditEntry(
-            int(change.made_unix * 1000),
-            change.author,
-            f"policy.{change.action.value}",
-            change.scope if change.candidate is None else f"candidate:{change.candidate}",
-            plain,
-        )
-        entry = Together((PolicyEntry(change.revision, plain, dict(book)), audit))
+    async def save(self, changes: Sequence[PolicyChange], book: Mapping[str, Any]) -> None:
+        """Keep changes, their audit and the book that they make, all or none; durable on return."""
+        entries: list[Single] = []
+        for change in changes:
+            plain = change.plain()
+            # Only the last one's book is ever seen: what comes between is written over at once.
+            kept = dict(book) if change is changes[-1] else {}
+            entries += (PolicyEntry(change.revision, plain, kept), _audit(change, plain))
+        entry = Together(tuple(entries))
         answer = await self._writer.enter_nowait(entry, Lane.DURABLE).wait()
         if isinstance(answer, Refused):
             retry_after = answer.retry_after or _RETRY_SECONDS
@@ -54,8 +53,23 @@ async def load_policy_book(ledger: Ledger) -> PolicyBook:
         return PolicyBook.from_plain(stored.book, history)
     except LedgerUnavailableError as error:
         raise StartupError(f"the ledger's policies cannot be read: {error.detail}") from None
-    except (StoredBookError, TypeError, ValueError) as error:
+    except (DamagedBookError, TypeError, ValueError, AttributeError) as error:
+        raise StartupError(
+            f"the ledger holds a policy book that is damaged: {error}; no version can read it: put "
+            "a copy of the ledger in its place that was made before"
+        ) from None
+    except StoredBookError as error:
         raise StartupError(
             f"the ledger holds a policy book that this version cannot read: {error}; start the "
             "version that wrote it, or one that is newer"
         ) from None
+
+
+def _audit(change: PolicyChange, plain: dict[str, Any]) -> AuditEntry:
+    return AuditEntry(
+        int(change.made_unix * 1000),
+        change.author,
+        f"policy.{change.action.value}",
+        change.scope if change.candidate is None else f"candidate:{change.candidate}",
+        plain,
+    )

@@ -101,6 +101,7 @@ def test_each_load_has_a_service_of_its_own() -> None:
         assert plan.ends
         assert plan.honour_retry_after
         assert plan.real_time
+        assert plan.live_clients
         assert plan.connections is None
     for (sessions, connections, settings), plan in zip(world.started, world.plans, strict=True):
         assert sessions == numbers_used(plan) > plan.sessions
@@ -128,6 +129,9 @@ def test_what_speaks_against_a_load_names_it() -> None:
     )
     faults = world.go(replace(_PLAN, times=(2.0,))).faults
     assert faults == ["at 2 times the capacity: 1 session ends had no 2xx"]
+    closing = {"outcomes": {"pose": {"202": 10, "given up": 90}, "closing end": {"closed": 2}}}
+    faults = World(changes=closing).go(replace(_PLAN, times=(2.0,))).faults
+    assert faults == ["at 2 times the capacity: 2 session ends had no 2xx"]
     shed = {"server_frames": {"shed disk_full": 30, "shed policy_thinned": 5, "lost shutdown": 2}}
     assert World(changes=shed).go(replace(_PLAN, times=(2.0,))).faults == [
         "at 2 times the capacity: 2 accepted frames were lost, not by the policy: shutdown",

@@ -25,6 +25,7 @@ from penstock.engine.policy_editions import (
     BookFault,
     BookFaultsError,
     BookFullError,
+    DamagedBookError,
     NothingToRevertError,
     PolicyChange,
     ScopeError,
@@ -35,6 +36,7 @@ from penstock.engine.policy_editions import (
     read_scope,
     session_scope,
 )
+from penstock.engine.policy_pages import Pages
 
 ORGS = [str(UUID(int=n)) for n in (1, 2)]
 SESSIONS = [str(UUID(int=n)) for n in (11, 12)]
@@ -227,6 +229,80 @@ def test_an_edition_expires() -> None:
     assert book.expire(NOW + 60) is None
 
 
+def test_what_has_ended_is_not_in_force_before_its_end_is_on_record() -> None:
+    """It ends when the book is told the time; the editions still list it, as ended."""
+    book, org = PolicyBook(), org_scope(ORGS[0])
+    _edit(book, org, keep_every=4, until=NOW + 60)
+    assert not book.end(NOW + 59)
+    assert book.end(NOW + 60)
+    assert not book.end(NOW + 61)
+    assert book.in_force(ORGS[0], None) == (DEFAULT_POLICY, (GLOBAL,))
+    assert book.sources(ORGS[0], None)["keep_every"] is None
+    assert (book.revision, book.scopes()) == (1, (GLOBAL, org))
+    (edition,) = book.editions(org)
+    assert book.has_ended(edition)
+
+
+def test_a_change_first_records_the_ends_that_are_due() -> None:
+    """In one draft, each with its revision; it is checked against what is in force by then."""
+    book = PolicyBook()
+    _edit(book, refuse_at=85.0, until=NOW + 60)
+    _edit(book, org_scope(ORGS[0]), keep_every=4, until=NOW + 61)
+    draft = book.edit(GLOBAL, {"refuse_at": 60.0}, (), _signed(book), NOW + 70)
+    assert [change.action for change in draft.changes] == ["expired", "expired", "edited"]
+    assert [change.revision for change in draft.changes] == [3, 4, 5]
+    assert draft.change.before == {}
+    book.adopt(draft)
+    assert (book.revision, len(book.history()), book.expire(NOW + 70)) == (5, 5, None)
+    assert book.scopes() == (GLOBAL,)
+    _revert(book, now=NOW + 70)
+    assert _policy(book) == DEFAULT_POLICY
+
+
+def test_all_that_are_due_expire_in_one_draft() -> None:
+    """However many: the history tells of each."""
+    book = PolicyBook()
+    scopes = [org_scope(str(UUID(int=n))) for n in range(100)]
+    for scope in scopes:
+        _edit(book, scope, keep_every=4, until=NOW + 60)
+    draft = book.expire(NOW + 60)
+    assert draft is not None
+    book.adopt(draft)
+    assert [change.scope for change in book.history(limit=100)] == scopes[::-1]
+    assert (book.revision, book.scopes()) == (200, (GLOBAL,))
+
+
+def test_a_full_book_is_checked_without_a_policy_for_every_pair(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What an edit costs grows with the scopes, not with the pairs of them."""
+    book = PolicyBook()
+    for n in range(60):
+        org, session = (kind(str(UUID(int=n))) for kind in (org_scope, session_scope))
+        _edit(book, org, refuse_at=65.0, until=NOW + 60 + n)
+        _edit(book, session, thin_at=60.0, until=NOW + 60 + n)
+    made: list[object] = []
+    merge = Pages.merge
+    monkeypatch.setattr(Pages, "merge", lambda *given: made.append(1) or merge(*given))
+    _edit(book, thin_until=30.0)
+    _propose(book, "gentle", thin_at=45.0)
+    assert len(made) < 60 * 6
+    (fault,) = _faults(book, session_scope(SESSIONS[0]), thin_at=66.0)
+    assert (fault.seen, fault.limit) == (66.0, 65.0)
+    assert "in org:" in fault.detail
+
+
+@pytest.mark.parametrize("signed", [("a\u202eda", "r"), ("ada", "r\x1b[2J"), ("ada", "a\nb")])
+def test_nobody_signs_with_hidden_characters(signed: tuple[str, str]) -> None:
+    """Neither an author nor a reason can change how a history reads."""
+    book = PolicyBook()
+    by = Signed(*signed, 0)
+    with pytest.raises(BookFaultsError, match="hidden characters, as U"):
+        book.propose("gentle", {"keep_every": 3}, by, NOW)
+    with pytest.raises(BookFaultsError, match="hidden characters, as U"):
+        book.edit(GLOBAL, {"keep_every": 3}, (), by, NOW)
+
+
 def test_editions_that_expire_lie_upon_one_another() -> None:
     """Each ends at its own time, whichever was made first."""
     book = PolicyBook()
@@ -338,6 +414,7 @@ def test_a_contradiction_that_an_expiry_would_make_is_refused() -> None:
         ({}, "set", "names no knob"),
         ({"keep_every": 3, "until": NOW}, "expires_at", "must lie ahead"),
         ({"keep_every": 3, "until": float("nan")}, "expires_at", "must lie ahead"),
+        ({"keep_every": 3, "until": NOW + 367 * 86400}, "expires_at", "at most 366 days ahead"),
         (
             {"keep_every": 3, "until": NOW + 9, "clear": ("loss_percent",)},
             "loss_percent",
@@ -489,10 +566,30 @@ def test_a_stored_book_is_the_same_book() -> None:
         {"editions": {GLOBAL: [{"knobs": {}}]}},
     ],
 )
-def test_a_damaged_book_is_refused(changes: dict[str, Any]) -> None:
+def test_a_book_that_is_not_understood_is_refused(changes: dict[str, Any]) -> None:
     """A service never starts with a policy that it only half understood."""
     with pytest.raises(StoredBookError):
         PolicyBook.from_plain(_stored(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": None},
+        {"format": "1"},
+        {"editions": [1]},
+        {"revision": "1"},
+        {"changed_unix": "yesterday"},
+        {"undone": {GLOBAL: [{"knobs": {}}]}},
+    ],
+)
+def test_a_damaged_book_is_told_from_a_newer_one(changes: dict[str, Any]) -> None:
+    """Another version would not help where no version has written it so."""
+    with pytest.raises(DamagedBookError):
+        PolicyBook.from_plain(_stored(**changes))
+    with pytest.raises(StoredBookError) as newer:
+        PolicyBook.from_plain(_stored(format=2))
+    assert not isinstance(newer.value, DamagedBookError)
 
 
 @pytest.mark.parametrize("knobs", [{"moon": 1}, {"keep_every": 99}, {"thin_at": 99}])
@@ -635,10 +732,11 @@ class _BookAndOracle(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.now += seconds
         ends = 0
-        while draft := self.book.expire(self.now):
-            assert draft.change.action is Action.EXPIRED
+        if draft := self.book.expire(self.now):
+            assert {change.action for change in draft.changes} == {Action.EXPIRED}
             self.book.adopt(draft)
-            ends += 1
+            ends = len(draft.changes)
+        assert self.book.expire(self.now) is None
         self.revision += ends
 
     @rule()

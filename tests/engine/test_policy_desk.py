@@ -95,7 +95,8 @@ async def test_every_kind_of_change_goes_through_the_store() -> None:
     assert expired.action is Action.EXPIRED
     actions = [change.action for change, _ in office.store.kept]
     assert actions == ["edited", "reverted", "proposed", "withdrawn", "edited", "expired"]
-    assert office.adopted == [1, 2, 3, 4, 5, 6]
+    # Once more where the edition ended: in force first, on record then.
+    assert office.adopted == [1, 2, 3, 4, 5, 5, 6]
 
 
 async def test_what_cannot_be_saved_has_not_been_made() -> None:
@@ -184,13 +185,52 @@ async def test_who_leaves_while_another_is_served_changes_nothing() -> None:
 
 
 async def test_an_expiry_that_cannot_be_saved_is_tried_again() -> None:
-    """The edition stays in force until its end is on record."""
+    """The edition ends at its time nevertheless, and whoever decides is told at once."""
     office = Office()
     await office.edit(keep_every=3, until=1_010.0)
     office.clock.now, office.store.broken = 1_011.0, True
     with pytest.raises(StoreUnavailableError):
         await office.desk.expire()
-    assert office.keep_every == 3
+    assert (office.keep_every, office.book.revision, office.adopted) == (2, 1, [1, 1])
+    with pytest.raises(StoreUnavailableError):
+        await office.edit(keep_every=5)
     office.store.broken = False
     assert len(await office.desk.expire()) == 1
     assert office.keep_every == 2
+
+
+async def test_an_edition_ends_while_another_change_is_being_saved() -> None:
+    """A ledger that hangs keeps no edition in force."""
+    office = Office()
+    await office.edit(keep_every=3, until=1_010.0)
+    office.store.open = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: office.edit(loss_percent=9))
+        await wait_all_tasks_blocked()
+        office.clock.now = 1_011.0
+        nursery.start_soon(office.desk.expire)
+        await wait_all_tasks_blocked()
+        assert office.keep_every == 2
+        office.store.open.set()
+    assert (office.keep_every, office.book.revision) == (2, 3)
+
+
+async def test_what_ended_before_a_restart_is_not_in_force_after_it() -> None:
+    """Though its end was never saved."""
+    office = Office()
+    await office.edit(keep_every=3, until=1_010.0)
+    book, office.clock.now = PolicyBook.from_plain(office.book.plain()), 1_020.0
+    desk = PolicyDesk(book, office.store, office.clock, lambda: None)
+    assert book.in_force(None, None).policy.keep_every == 2
+    assert [change.revision for change in await desk.expire()] == [2]
+
+
+async def test_expiries_at_once_are_saved_at_once() -> None:
+    """One save, one adoption, and each in the history."""
+    office = Office()
+    for keep_every in (3, 4, 5):
+        await office.edit(keep_every=keep_every, until=1_010.0)
+    office.clock.now = 1_010.0
+    assert len(await office.desk.expire()) == 3
+    assert office.adopted == [1, 2, 3, 3, 6]
+    assert [change.revision for change in office.book.history(limit=3)] == [6, 5, 4]

@@ -1,6 +1,6 @@
 """The drop policy's admin routes, on the real application, book, desk and sluice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
@@ -24,6 +24,7 @@ from penstock.http.app import AppLimits, Parts, create_app
 from penstock.http.edge import CorsRules, Edge
 from penstock.http.health import Readiness
 from penstock.http.meters import RequestMeter
+from penstock.http.policy_documents import moment
 from penstock.http.roles import Role
 from penstock.http.user_tokens import UserTokenVerifier
 from penstock.jwts import mint_user_jwt
@@ -66,11 +67,11 @@ class Store:
         self.open.set()
         self.broken = False
 
-    async def save(self, change: PolicyChange, book: dict[str, Any]) -> None:
+    async def save(self, changes: Sequence[PolicyChange], book: dict[str, Any]) -> None:
         await self.open.wait()
         if self.broken:
             raise StoreUnavailableError(LedgerReason.DISK_FULL, "no room", retry_after=1.5)
-        self.kept.append(change)
+        self.kept += changes
         orjson.dumps(book)  # a store that could not keep it would be told late
 
 
@@ -107,11 +108,12 @@ class Office:
     store: Store = field(default_factory=Store)
     book: PolicyBook = field(default_factory=PolicyBook)
     sluice: Sluice = field(init=False)
+    desk: PolicyDesk = field(init=False)
     client: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.sluice = Sluice(self.book, self.clock)
-        desk = PolicyDesk(self.book, self.store, self.clock, self.sluice.adopt)
+        self.desk = PolicyDesk(self.book, self.store, self.clock, self.sluice.adopt)
         verifier = UserTokenVerifier(
             SECRET, issuer="penstock", audience="penstock", leeway_seconds=5
         )
@@ -124,7 +126,7 @@ class Office:
             exposition=nobody,
             limits=AppLimits(10, 64),
             version="test",
-            policy=PolicyAdmin(verifier, desk, self.sluice, self.clock),
+            policy=PolicyAdmin(verifier, self.desk, self.sluice, self.clock),
         )
         self.client = create_app(parts).test_client()
 
@@ -370,6 +372,8 @@ async def test_a_wrong_value_is_told(
         ({"clear": "keep_every"}, "clear"),
         ({"sets": {}}, "sets"),
         ({"expires_at": "tomorrow"}, "expires_at"),
+        ({"expires_at": "1700000090"}, "expires_at"),
+        ({"expires_at": 1700000090}, "expires_at"),
         ({"expires_at": "2023-11-14T22:14:50"}, "expires_at"),
         ({"expires_in_seconds": 0}, "expires_in_seconds"),
         ({"expires_in_seconds": 10**9}, "expires_in_seconds"),
@@ -611,13 +615,90 @@ async def test_a_session_is_explained(office: Office) -> None:
 
 
 async def test_a_session_that_is_not_live_is_explained_as_far_as_it_goes(office: Office) -> None:
-    """It says so, and gives the policy that would hold; it is followed when it comes."""
+    """It says so, and gives the policy that would hold; it is not followed."""
     found = (await office.ask("GET", f"/sessions/{SESSION}")).json
     assert (found["live"], found["org_id"], found["budget"]) == (False, None, None)
     assert found["policy"]["scopes"] == [GLOBAL]
-    place = office.sluice.join(SESSION, ORG, LossAccount())
-    office.sluice.decide(place, Offer(10, 0, 900, 1000, 0, 0))
-    assert len((await office.ask("GET", f"/sessions/{SESSION}")).json["decisions"]) == 1
+    assert (found["followed"], found["not_followed_because"]) == (False, "it is not live")
+
+
+async def test_ids_that_nobody_has_are_not_followed(office: Office) -> None:
+    """However many are asked for, a live session can be followed."""
+    for number in range(20):
+        await office.ask("GET", f"/sessions/{UUID(int=number + 100)}")
+    office.sluice.join(SESSION, ORG, LossAccount())
+    found = (await office.ask("GET", f"/sessions/{SESSION}")).json
+    assert (found["followed"], found["not_followed_because"]) == (True, None)
+
+
+async def test_an_edit_that_ends_in_another_age_is_refused(office: Office) -> None:
+    """With the limit and what was seen; and every answer after it is one."""
+    reply = await office.edit(set={"keep_every": 3}, expires_at="9999-12-31T23:59:59-23:59")
+    assert (reply.status, reply.code) == (422, "policy_invalid")
+    (fault,) = reply.json["faults"]
+    assert (fault["knob"], fault["limit"]) == ("expires_at", NOW + 366 * 86400)
+    assert fault["seen"] > 2e11
+    assert (await office.ask("GET")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("unix", "words"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (253402387139.0, "9999-12-31T23:59:59.000Z"),
+        (1e300, "9999-12-31T23:59:59.000Z"),
+        (float("inf"), "9999-12-31T23:59:59.000Z"),
+        (-1e300, "0001-01-01T00:00:00.000Z"),
+        pytest.param(10**400, "9999-12-31T23:59:59.000Z", id="large"),
+        (float("nan"), "9999-12-31T23:59:59.000Z"),
+        (None, None),
+    ],
+)
+def test_every_number_is_a_moment(unix: float | None, words: str | None) -> None:
+    """Whatever a ledger holds can be shown."""
+    assert moment(unix) == words
+
+
+async def test_faults_are_bounded(office: Office) -> None:
+    """Twenty are told, and how many more there are; a request has no more knobs than sense."""
+    reply = await office.edit(set={f"moon{n}": 1 for n in range(30)})
+    assert (reply.status, len(reply.json["faults"]), reply.json["more_faults"]) == (422, 20, 10)
+    assert reply.json["detail"].endswith("; and 10 more")
+    for name, value in (
+        ("set", {f"m{n}": 1 for n in range(65)}),
+        ("set", {"m" * 41: 1}),
+        ("clear", [f"m{n}" for n in range(65)]),
+        ("clear", ["m" * 41]),
+    ):
+        body: dict[str, Any] = {"set": {"keep_every": 3}} | {name: value}
+        reply = await office.edit(**body)
+        assert (reply.status, reply.json["field"]) == (400, name)
+        assert len(orjson.dumps(reply.json)) < 1000
+
+
+@pytest.mark.parametrize("hidden", ["\x1b", "\n", "\x9b", "\u202e", "\u2066", "\u2028"])
+async def test_a_reason_hides_nothing(office: Office, hidden: str) -> None:
+    """In a body or a query; the character is named."""
+    named = f"U+{ord(hidden):04X}"
+    query = {"revision": "0", "reason": f"a{hidden}b"}
+    for reply in (
+        await office.edit(set={"keep_every": 3}, reason=f"a{hidden}b"),
+        await office.ask("DELETE", "/candidates/gentle", query=query),
+    ):
+        assert (reply.status, reply.json["field"]) == (400, "reason")
+        assert named in reply.json["detail"]
+
+
+async def test_what_has_ended_says_so_until_it_is_saved(office: Office) -> None:
+    """An operator sees that the ledger is behind, not that the edition is in force."""
+    await office.edit(set={"keep_every": 3}, expires_in_seconds=90)
+    office.store.broken = True
+    office.clock.now += 90
+    with pytest.raises(StoreUnavailableError):
+        await office.desk.expire()
+    state = (await office.ask("GET")).json["scopes"][GLOBAL]
+    assert [edition["ended"] for edition in state["editions"]] == [True]
+    assert state["knobs"]["keep_every"] == {"value": 2, "from": "default"}
 
 
 async def test_other_methods_are_refused(office: Office) -> None:

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -18,7 +18,7 @@ from penstock.engine.ledger_port import LedgerReason
 from penstock.engine.loss import LossAccount
 from penstock.engine.policy_book import PolicyBook, Signed
 from penstock.engine.policy_desk import PolicyDesk, StoreUnavailableError
-from penstock.engine.policy_editions import GLOBAL, PolicyChange
+from penstock.engine.policy_editions import GLOBAL, Action, PolicyChange
 from penstock.engine.sluice import Sluice
 from penstock.engine.stress import Readings
 from penstock.http.admin_policy import PREFIX, PolicyAdmin
@@ -46,8 +46,8 @@ class Store:
         self.broken = False
         self.kept: list[tuple[PolicyChange, Mapping[str, Any]]] = []
 
-    async def save(self, change: PolicyChange, book: dict[str, Any]) -> None:
-        self.kept.append((change, book))
+    async def save(self, changes: Sequence[PolicyChange], book: dict[str, Any]) -> None:
+        self.kept += [(change, book) for change in changes]
         if self.broken:
             raise StoreUnavailableError(LedgerReason.DISK_FULL, "no room is left", retry_after=2)
 
@@ -225,13 +225,50 @@ def test_candidates(ask: Any, service: Service) -> None:
     assert "tight" not in ask("show").out
 
 
+def test_a_history_keeps_its_ids_whole_and_hides_nothing(ask: Any, service: Service) -> None:
+    """An old reason's escape sequence is spelled out; no id is broken at 100 columns."""
+    scope = f"session:{SESSION}"
+    old = PolicyChange(
+        123456, Action.EXPIRED, scope, {}, {"keep_every": 3}, PERSON, "a\x1b[2J\u202eb", 1e9
+    )
+    service.book._history.append(old)
+    lines = ask("history", COLUMNS="100").out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any(scope in line for line in lines)
+    assert f"  by {PERSON}: a\\u001b[2J\\u202eb" in lines
+    assert "  keep_every - -> 3" in lines
+
+
+def test_show_begins_with_what_is_turned(ask: Any, service: Service) -> None:
+    """A knob that differs from its default is first, beside it; one of anything is one."""
+    service.edit(retry_after_max_seconds=20.0)
+    place = service.sluice.join(SESSION, ORG, LossAccount())
+    service.sluice.decide(place, Offer(1, 0, 90, 100, 0, 0))
+    out = ask("show").out
+    names = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and line.split()]
+    assert names[names.index("Knob") + 1 :][0].startswith("retry_after_max_seconds")
+    assert re.search(r"retry_after_max_seconds +20 +30 +global", out)
+    assert "1 batch decided, 0 of 1 frame given up; 0 live sessions over budget" in out
+
+
+def test_show_tells_what_has_ended(ask: Any, service: Service) -> None:
+    """While the ledger does not take it, the edition is marked."""
+    now = Clock().unix()
+    signed = Signed(PERSON, "r", 0)
+    service.book.adopt(service.book.edit(GLOBAL, {"keep_every": 3}, (), signed, now - 9, now - 1))
+    service.book.end(now)
+    assert "ended, not saved yet" in " ".join(ask("show").out.split())
+
+
 def test_explain(ask: Any, service: Service) -> None:
     """What a session lost of its budget, and each decision in words."""
     ran = ask("explain", SESSION)
     assert ran.code == 0
     assert "is not live here" in ran.out
+    assert "not followed because it is not live" in ran.out
     place = service.sluice.join(SESSION, ORG, LossAccount(due=1000, lost=30))
     service.sluice.sense(Readings(60, 100, 0, 100, 0.0, 0.0), 0.0, 0.0)
+    assert ask("explain", SESSION).code == 0
     service.sluice.decide(place, Offer(10, 0, 900, 1000, 0, 0))
     out = ask("explain", SESSION.upper()).out
     assert "lost 30 of 1010 frames, 2.97 % of a budget of 5 %, within budget" in " ".join(

@@ -165,7 +165,8 @@ def explain(
 ) -> None:
     """Show a session's policy, what it lost of what budget, and what was decided about it.
 
-    From then on every decision about it is kept for ten minutes: ask again to see more.
+    While it is live, every decision about it is kept from then on for ten minutes: ask again to
+    see more.
     """
     session_id = _uuid("SESSION", session)
     link = _Link(url, token, dev, data_dir, config)
@@ -345,7 +346,7 @@ def _print(
     if as_json:
         print_json(document)
     else:
-        show(document)
+        show(tables.visible(document))
 
 
 def _print_change(document: dict[str, Any], *, as_json: bool) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 import typer
 
 from penstock.commands.output import print_table
+from penstock.engine.policy_editions import HIDDEN
 
 Document = Mapping[str, Any]
 _GLOBAL = "global"
+_DEFAULT = "default"
 
 
 def show_state(state: Document) -> None:
@@ -17,15 +19,26 @@ def show_state(state: Document) -> None:
     changed = "never changed" if since is None else f"changed {_ago(since)} ago"
     typer.echo(f"revision {state['revision']}, {changed}; {_pressure(state)}")
     reference = state["knobs"]
+    inner = state["scopes"][_GLOBAL]
+    turned = [
+        name for name, knob in inner["knobs"].items() if knob["value"] != reference[name]["default"]
+    ]
+    rows = {row[0]: row for row in _knob_rows(inner)}
     print_table(
-        ("Knob", "Value", "From", "Until", "Unit", "Allowed"),
+        ("Knob", "Value", "Default", "From", "Until", "Unit", "Allowed"),
         (
-            (*row, reference[row[0]]["unit"], reference[row[0]]["allowed"])
-            for row in _knob_rows(state["scopes"][_GLOBAL])
+            (
+                *rows[name][:2],
+                _value(reference[name]["default"]) if name in turned else "",
+                *rows[name][2:],
+                reference[name]["unit"],
+                reference[name]["allowed"],
+            )
+            for name in dict.fromkeys((*turned, *rows))
         ),
     )
     editions = [
-        (scope, _knobs(edition["set"]), edition["expires_at"] or "", edition["reason"])
+        (scope, _knobs(edition["set"]), _until(edition), edition["reason"])
         for scope, held in state["scopes"].items()
         for edition in held["editions"]
     ]
@@ -33,8 +46,8 @@ def show_state(state: Document) -> None:
         print_table(("Scope", "Sets", "Until", "Why"), editions, title="Editions")
     decided = state["decided"]
     typer.echo(
-        f"{decided['batches']} batches decided, {decided['frames_lost']} of {decided['frames']} "
-        f"frames given up; {state['sessions_over_budget']} live sessions over their budget"
+        f"{_count(decided['batches'], 'batch', 'batches')} decided, {_given(decided)} given up; "
+        f"{_count(state['sessions_over_budget'], 'live session', 'live sessions')} over budget"
     )
     _show_causes(decided)
     for name, candidate in state["candidates"].items():
@@ -54,7 +67,7 @@ def show_explanation(document: Document) -> None:
         budget, works = document["budget"], document["works"]
         typer.echo(f"{session} of organisation {document['org_id']}; {_pressure(document)}")
         typer.echo(
-            f"lost {budget['frames_lost']} of {budget['frames_due']} frames, "
+            f"lost {budget['frames_lost']} of {_count(budget['frames_due'], 'frame', 'frames')}, "
             f"{budget['lost_percent']:g} % of a budget of {budget['loss_percent']:g} %, "
             f"{'over' if budget['over_budget'] else 'within'} budget; unbroken stretch "
             f"{budget['stretch_ms']} ms of {budget['gap_seconds']:g} s; rung {works['rung']}, "
@@ -63,7 +76,8 @@ def show_explanation(document: Document) -> None:
     else:
         typer.echo(f"{session} is not live here; {_pressure(document)}")
     print_table(("Knob", "Value", "From", "Until"), _knob_rows(document["policy"]))
-    typer.echo(f"{len(document['decisions'])} decisions; {_following(document)}")
+    decisions = _count(len(document["decisions"]), "decision", "decisions")
+    typer.echo(f"{decisions}; {_following(document)}")
     if document["decisions"]:
         print_table(
             ("At", "Decision"),
@@ -73,36 +87,44 @@ def show_explanation(document: Document) -> None:
 
 def show_history(document: Document) -> None:
     """Show the changes, newest first."""
-    print_table(
-        ("Revision", "At", "What", "Scope", "Before", "After", "By", "Why"),
-        (
-            (
-                str(change["revision"]),
-                change["made_at"],
-                change["action"],
-                _where(change),
-                _knobs(change["before"]),
-                _knobs(change["after"]),
-                change["author"],
-                change["reason"],
-            )
-            for change in document["changes"]
-        ),
-    )
+    # No table: its columns would break the ids, which are there to be copied.
+    for change in document["changes"]:
+        typer.echo(
+            f"revision {change['revision']}, {change['made_at']}: {change['action']} "
+            f"{_where(change)}"
+        )
+        typer.echo(f"  by {change['author']}: {change['reason']}")
+        turned = ", ".join(f"{name} {before} -> {after}" for name, before, after in _turned(change))
+        until = f"until {change['expires_at']}" if change["expires_at"] else ""
+        if turned or until:
+            typer.echo(f"  {'; '.join(part for part in (turned, until) if part)}")
 
 
 def show_change(change: Document) -> None:
     """Show a change that was just made."""
     until = f" until {change['expires_at']}" if change["expires_at"] else ""
     typer.echo(f"revision {change['revision']}: {change['action']} {_where(change)}{until}")
+    rows = list(_turned(change))
+    if rows:
+        print_table(("Knob", "Before", "After"), rows)
+
+
+def visible(value: Any) -> Any:  # noqa: ANN401  whatever JSON holds
+    """Give a document with what would hide in a text, or turn it around, spelled out."""
+    if isinstance(value, str):
+        return HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+    if isinstance(value, dict):
+        return {visible(key): visible(held) for key, held in value.items()}
+    return [visible(held) for held in value] if isinstance(value, list) else value
+
+
+def _turned(change: Document) -> Iterable[tuple[str, str, str]]:
     before, after = change["before"] or {}, change["after"] or {}
-    rows = [
+    return (
         (name, _value(before.get(name)), _value(after.get(name)))
         for name in {**before, **after}
         if before.get(name) != after.get(name)
-    ]
-    if rows:
-        print_table(("Knob", "Before", "After"), rows)
+    )
 
 
 def _show_candidate(name: str, candidate: Document) -> None:
@@ -112,10 +134,7 @@ def _show_candidate(name: str, candidate: Document) -> None:
         why = "; ".join(f"{fault['scope']}: {fault['detail']}" for fault in candidate["rests"])
         typer.echo(f"  rests, since it makes no policy with the book as it is: {why}")
         return
-    typer.echo(
-        f"  would have given up {decided['frames_lost']} of {decided['frames']} frames since "
-        f"{candidate['made_at']}"
-    )
+    typer.echo(f"  would have given up {_given(decided)} since {candidate['made_at']}")
     _show_causes(decided)
 
 
@@ -128,11 +147,13 @@ def _show_causes(decided: Document) -> None:
         print_table(("Cause", "Verdict", "Batches", "Frames given up"), rows)
 
 
-def _knob_rows(document: Document) -> Iterable[tuple[str, str, str, str]]:
-    return (
+def _knob_rows(document: Document) -> list[tuple[str, str, str, str]]:
+    """Give the knobs, first those that somebody set."""
+    rows = [
         (name, _value(knob["value"]), knob["from"], knob.get("expires_at", ""))
         for name, knob in document["knobs"].items()
-    )
+    ]
+    return sorted(rows, key=lambda row: row[2] == _DEFAULT)
 
 
 def _pressure(document: Document) -> str:
@@ -144,7 +165,20 @@ def _pressure(document: Document) -> str:
 def _following(document: Document) -> str:
     if document["followed"]:
         return "all of them are kept from now on, for ten minutes"
-    return "a sample, since as many sessions are followed as can be"
+    return f"a sample, the session is not followed because {document['not_followed_because']}"
+
+
+def _until(edition: Document) -> str:
+    until = edition["expires_at"] or ""
+    return f"{until} (ended, not saved yet)" if edition.get("ended") else until
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _given(decided: Document) -> str:
+    return f"{decided['frames_lost']} of {_count(decided['frames'], 'frame', 'frames')}"
 
 
 def _where(change: Document) -> str:

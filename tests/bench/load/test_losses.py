@@ -44,6 +44,24 @@ def test_the_longest_run_is_that_of_the_frames_themselves(batches: list[tuple[in
     assert (found.due, found.kept) == (len(laid_out), laid_out.count("."))
 
 
+@given(BATCHES.filter(bool), st.integers(1, 60))
+def test_a_batch_passed_over_comes_after_the_one_ahead(
+    batches: list[tuple[int, int]], passed: int
+) -> None:
+    """Given up before the one ahead has its outcome, it counts as if it had been lost after it."""
+    early, late = SessionLoss(0), SessionLoss(0)
+    for loss in (early, late):
+        for frames, kept in batches[:-1]:
+            loss.conclude(frames, kept)
+    early.pass_over(passed)
+    early.conclude(*batches[-1])
+    late.conclude(*batches[-1])
+    late.conclude(passed, 0)
+    for loss in (early, late):
+        loss.conclude(10, 0)
+    assert [early.due, early.kept, early.longest_run] == [late.due, late.kept, late.longest_run]
+
+
 def test_thinning_makes_no_gap_beyond_its_step() -> None:
     """Every second frame kept is a gap of two frames' time, however many batches are thinned."""
     assert _spread(_session(*[(10, 5)] * 40)).gap_max_ms == 200

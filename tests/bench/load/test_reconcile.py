@@ -27,11 +27,12 @@ def _sample(reason: Reason) -> str:
     return f'penstock_frames_total{{outcome="{outcome}",reason="{reason.value}"}}'
 
 
+_TOLD = {"refused": Reason.UNSENT_REFUSED, "network": Reason.UNSENT_NETWORK}
 # What no client of the harness tells of is not the harness's to check.
 _NOT_TOLD = {
     _sample(reason)
     for reason in Reason
-    if reason.outcome is Outcome.UNSENT and reason is not Reason.UNSENT_REFUSED
+    if reason.outcome is Outcome.UNSENT and reason not in _TOLD.values()
 }
 
 
@@ -73,8 +74,10 @@ def worlds(draw: st.DrawFn, *, unanswered: st.SearchStrategy[int]) -> World:
     thinned = settled.pop(Reason.POLICY_THINNED, 0)
     accepted = sum(settled.values())
     sent = accepted + thinned + sum(refused.values()) + lost
-    told, perhaps = draw(_COUNTS), draw(unanswered)
-    _grow(after, Reason.UNSENT_REFUSED, told + draw(st.integers(0, perhaps)))
+    told = {word: draw(_COUNTS) for word in _TOLD}
+    perhaps = {word: draw(unanswered) for word in _TOLD}
+    for word, reason in _TOLD.items():
+        _grow(after, reason, told[word] + draw(st.integers(0, perhaps[word])))
     client = ClientSide(sent, accepted, refused, lost, hostile, frames_thinned=thinned)
     client = replace(client, frames_told=told, frames_told_perhaps=perhaps)
     return World(client, before, after)

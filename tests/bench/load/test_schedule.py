@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.bench.errors import BenchError
-from penstock.bench.load.plan import HOSTILE, Kind, check_plan, connections_of
+from penstock.bench.load.plan import (
+    CLOSING_ENDS_PER_SECOND,
+    HOSTILE,
+    Kind,
+    check_plan,
+    connections_of,
+)
 from penstock.bench.load.schedule import Due, Schedule
 from penstock.bench.report.models import LoadPlan
 
@@ -42,6 +48,19 @@ def _all(plan: LoadPlan) -> list[list[Due]]:
 def test_equal_plans_are_equal_schedules(plan: LoadPlan) -> None:
     """All that is random follows from the plan and its seed, in whatever process."""
     assert _all(plan) == _all(plan)
+
+
+def test_live_clients_end_one_after_the_other(plan: MakePlan) -> None:
+    """The ends that close the run come after its last batch, never more at once than there may."""
+    made = plan(ends=True, ends_per_second=5.0, seconds=4, connections=None, live_clients=True)
+    moments = [due for session in _all(made) for due in session]
+    stop = made.ramp_seconds + made.seconds
+    closing = sorted(due.at for due in moments if due.kind is Kind.CLOSING)
+    assert len(closing) == made.sessions
+    assert closing[0] > stop
+    assert all(b - a > 0.99 / CLOSING_ENDS_PER_SECOND for a, b in pairwise(closing))
+    assert all(due.at < stop for due in moments if due.kind is not Kind.CLOSING)
+    assert sum(due.kind is Kind.END for due in moments) == 20
 
 
 def test_another_seed_is_another_schedule(plan: MakePlan) -> None:

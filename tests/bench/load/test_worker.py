@@ -31,6 +31,20 @@ def _conserved(account: worker.WorkerAccount) -> bool:
     return account.frames_sent == taken + refused + account.frames_unanswered
 
 
+def _told(seen: Any) -> Counter[str]:
+    """Add up what the server was told of frames that were never sent."""
+    told: Counter[str] = Counter()
+    for text in seen.told:
+        for item in text.split(", "):
+            frames, _, reason = item.partition(";reason=")
+            told[reason] += int(frames)
+    return told
+
+
+def _told_by(account: worker.WorkerAccount) -> Counter[str]:
+    return Counter(account.frames_told) + Counter(account.frames_told_perhaps)
+
+
 def test_a_sound_server_gets_all_that_was_planned(serve: Serve, load: Load, plan: MakePlan) -> None:
     """Against a server without a fault, every planned batch is sent once, and accepted."""
     seen = serve()
@@ -357,15 +371,73 @@ def test_who_is_told_to_wait_sends_nothing_and_says_so(
     assert account.frames_sent == 10 * (due - poses["withheld"])
     assert _conserved(account)
     # Each frame is told of once: what no batch told of, the end does.
-    told = [int(text.partition(";")[0]) for text in seen.told]
-    assert all(text.endswith(";reason=refused") for text in seen.told)
-    assert sum(told) == account.frames_withheld
-    assert account.frames_told + account.frames_told_perhaps == account.frames_withheld
-    assert account.frames_told > 0
+    assert _told(seen) == {"refused": account.frames_withheld}
+    assert _told_by(account) == {"refused": account.frames_withheld}
+    assert account.frames_told["refused"] > 0
     # No end waited for the time told.
     assert account.outcomes[Kind.END] == {"200": 4}
     assert sum(account.losses.due) == 10 * due
     assert sum(account.losses.kept) == account.frames_accepted
+
+
+def test_a_live_client_keeps_no_more_than_two(serve: Serve, load: Load, plan: MakePlan) -> None:
+    """What does not fit behind the batch under way is given up, told of, and lost."""
+    seen = serve(stall_at=30, stall_seconds=0.7)
+    changes = {"seconds": 1.4, "connections": None, "live_clients": True, "ends": True}
+    account = load(seen.address, **changes).account
+    poses, due = account.outcomes[Kind.POSE], _due(plan(**changes), Kind.POSE)
+    assert poses.keys() == {"202", "given up"}
+    assert sum(poses.values()) == due
+    # Seven come due in the stall; of them two wait, and one may be under way.
+    assert 3 * 20 <= poses["given up"] <= 6 * 20
+    assert account.frames_given_up == 10 * poses["given up"]
+    assert _told(seen) == account.frames_told == {"network": account.frames_given_up}
+    assert account.frames_sent == account.frames_accepted == 10 * poses["202"]
+    assert sum(account.losses.due) == 10 * due
+    assert sum(account.losses.kept) == account.frames_accepted
+    assert account.mismatches == 0
+
+
+def test_a_refused_client_withholds_only_what_comes_due(
+    serve: Serve, load: Load, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waited behind a batch when it was refused was due before, and is not withheld."""
+    monkeypatch.setattr(worker, "GRACE_SECONDS", 0.5)
+    seen = serve(stall_at=4, stall_seconds=0.6, refuse_every=1, retry_after=9)
+    changes: dict[str, Any] = {
+        "sessions": 4, "seconds": 1.4, "connections": None, "honour_retry_after": True,
+        "live_clients": True, "ends": True,
+    }  # fmt: skip
+    account = load(seen.address, **changes).account
+    poses, due = account.outcomes[Kind.POSE], _due(plan(**changes), Kind.POSE)
+    assert poses.keys() == {"429 rate_session", "withheld", "given up"}
+    assert sum(poses.values()) == due
+    assert poses["429 rate_session"] == 4
+    assert poses["given up"] >= 2
+    assert _told(seen) == {
+        "refused": 10 * poses["withheld"], "network": 10 * poses["given up"]
+    }  # fmt: skip
+
+
+def test_a_live_clients_end_waits_for_nothing(serve: Serve, load: Load) -> None:
+    """A batch without an answer does not keep its session's end, which has its own connection."""
+    seen = serve(silent=1.0)
+    changes = {"seconds": 0.6, "connections": None, "live_clients": True, "ends": True}
+    account = load(seen.address, **changes, ends_per_second=10.0, stopped=_after(2.5)).account
+    assert account.outcomes[Kind.END] == {"200": 6}
+    assert account.outcomes[Kind.CLOSING] == {"200": 20}
+    poses = account.outcomes[Kind.POSE]
+    assert poses.keys() == {"unanswered", "given up"}
+    assert poses["unanswered"] == 26 == account.batches_unanswered
+    assert seen.connections == 52
+    assert _told(seen) == {"network": account.frames_given_up}
+    assert account.losses.longest_run == account.losses.due
+    assert _conserved(account)
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    begun = time.monotonic()
+    return lambda: time.monotonic() - begun > seconds
 
 
 def test_who_does_not_listen_sends_all(serve: Serve, load: Load, plan: MakePlan) -> None:

@@ -304,6 +304,7 @@ def _make_pressure(seed: int = 1, *, slower: float = 1.0, **changes: object) -> 
             "losses": _losses(rng, times),
             "frames_thinned": int(rng.integers(1, 1000)),
             "frames_withheld": int(rng.integers(1, 1000)),
+            "frames_given_up": int(rng.integers(1, 1000)),
             "server_frames": {
                 "aggregated used": 300_000,
                 "refused policy_refused": int(rng.integers(1, 9000)),
@@ -311,8 +312,10 @@ def _make_pressure(seed: int = 1, *, slower: float = 1.0, **changes: object) -> 
             },
             "retry_after": {"1": 40, "2": 7, "11": 2},
             "scheduler_delay_peak_ms": 40.0,
-            "latency": load.latency | {"end": _latency(rng, 400, 1.0)},
-            "outcomes": load.outcomes | {"end": {"200": 399, "unanswered": 1}},
+            "latency": load.latency
+            | {"end": _latency(rng, 400, 1.0), "closing end": _latency(rng, 2000, 1.0)},
+            "outcomes": load.outcomes
+            | {"end": {"200": 399, "unanswered": 1}, "closing end": {"200": 1990, "closed": 7}},
         }
         run = load.model_copy(update=update)
         steps.append(PressureStep(times=times, batches_a_second=times * 4000, run=run))

@@ -41,6 +41,15 @@ def test_every_due_frame_has_one_fate(make_pressure: Make) -> None:
         assert sum(fates) >= due == (step.run.losses.frames_due if step.run.losses else 0)
 
 
+def test_ends_that_close_the_run_are_told_apart(make_pressure: Make) -> None:
+    """The ends during the load have their row, and those after it another, by each load."""
+    shown = render_text(make_pressure())
+    during, _, closing = shown.partition("Session ends that close the run")
+    assert "1,997" not in during
+    for line in closing.splitlines()[3:6]:
+        assert line.split()[2:4] == ["1,997", "7"]
+
+
 def test_the_page_draws_the_loss_by_session(make_pressure: Make) -> None:
     """The page has the sorted shares of every load as a line, and bars for fates and reasons."""
     page = render_html(make_pressure())
