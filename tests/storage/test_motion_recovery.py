@@ -8,11 +8,11 @@ import pytest
 
 from penstock.engine import wire
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.folding import fold_recovered
 from penstock.engine.inbox import Arrival
 from penstock.engine.motion.motion import NO_MOTION, Motion
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.ports import SpoolChunk
-from penstock.engine.folding import fold_recovered
 from penstock.engine.timeline import Timeline
 from penstock.engine.turbine import moved
 from penstock.storage.spool import SpoolFolder
