@@ -6,10 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from penstock.engine.endings import WrongOwner
 from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Reason
 from penstock.engine.session import Admitted, Refusal, SessionState
-from penstock.engine.sessions import WrongOwner
 
 MakeArrival = Callable[..., Arrival]
 MakeIdentity = Callable[..., Any]
