@@ -79,7 +79,8 @@ def test_all_questions_are_measured_end_to_end() -> None:
 
 def test_a_refused_batch_ends_the_measurement() -> None:
     """With a rate limit that refuses, there is no figure, and the error names the answer."""
-    plan = ScalePlan((1, 2, 3), (1, 2, 3), (1, 2, 3), 0.2, 1, ("age",), settings={"rate_burst": 1})
+    limits = {"rate_burst": 1, "rate_batches_per_second": 0.01}
+    plan = ScalePlan((1, 2, 3), (1, 2, 3), (1, 2, 3), 0.2, 1, ("age",), settings=limits)
     with pytest.raises(BenchError, match="429"):
         measure_scale(plan, lambda _: None)
 
