@@ -12,7 +12,7 @@ GLOBAL = "global"
 _NARROW = re.compile(r"(?:org|session):[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CANDIDATE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 # Control characters, line separators, and what turns the direction of the text.
-HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 CANDIDATE_NAME_RULE = "1 to 32 of a-z, 0-9, - and _, not beginning with - or _"
 
 
@@ -48,9 +48,14 @@ def is_candidate_name(text: str) -> bool:
     return _CANDIDATE_NAME.fullmatch(text) is not None
 
 
+def spelled_out(text: str) -> str:
+    """Give a text in which what would hide, or turn it around, is written as its number."""
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def hidden_in(text: str) -> str | None:
     """Name the first character that shows nothing of itself and changes how the rest is read."""
-    found = HIDDEN.search(text)
+    found = _HIDDEN.search(text)
     return None if found is None else f"U+{ord(found[0]):04X}"
 
 

@@ -1,6 +1,5 @@
 """What a request about the drop policy says, read and checked; a misfit is named by its field."""
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -26,6 +25,7 @@ from penstock.http.exchange import JSON, Answer
 from penstock.http.policy_documents import shown
 from penstock.http.problems import Problem, problem_answer
 from penstock.http.user_tokens import UserClaims
+from penstock.http.uuids import is_uuid
 
 LONGEST_REASON = 500
 # More than there are: a few mistyped ones are to be told by their names.
@@ -33,7 +33,6 @@ MOST_KNOBS = 64
 LONGEST_KNOB = 40
 _LONGEST_FIELD = 80
 _MOMENT = TypeAdapter[datetime](AwareDatetime)
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Knobs = TypeVar("Knobs", dict[str, Any], list[str])
 
@@ -204,7 +203,7 @@ def scope_of(body: EditBody | RevertBody) -> str:
 
 def uuid_of(name: str, text: str) -> str:
     """Give an id in its one spelling."""
-    if not _UUID.fullmatch(text.lower()):
+    if not is_uuid(text):
         raise misfit(name, "it must be a UUID", text)
     return text.lower()
 

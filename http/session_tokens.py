@@ -8,7 +8,6 @@ one hash and one look-up; its times are checked on every use.
 import binascii
 import hashlib
 import hmac
-import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ import orjson
 
 from penstock.engine.checkpoint import SessionIdentity
 from penstock.http.problems import Problem
+from penstock.http.uuids import is_uuid
 
 MAX_TOKEN_BYTES = 2048
 _SCHEME = b"bearer "
-# One spelling only, but for case: Python's UUID takes braces, prefixes and foreign digits as well.
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(slots=True, frozen=True)
@@ -157,7 +155,7 @@ def _claims(text: bytes) -> SessionClaims:
     ids = []
     for name in ("exercise_session_id", "principal_id", "org_id"):
         value = plain.get(name)
-        if not isinstance(value, str) or not _UUID.fullmatch(value):
+        if not isinstance(value, str) or not is_uuid(value):
             raise _malformed(f"the claim {name} is not a UUID")
         ids.append(value.lower())
     times = []

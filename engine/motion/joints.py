@@ -29,7 +29,7 @@ LEAST_VISIBILITY: Final = 0.3
 SHOULDER, ELBOW, WRIST, HIP, KNEE, ANKLE, FOOT = 11, 13, 15, 23, 25, 27, 31
 
 # From a limb's beginning to its end; the left side's landmarks, the right side's are one higher.
-_LIMBS = {
+LIMBS = {
     "upper_arm": (SHOULDER, ELBOW),
     "forearm": (ELBOW, WRIST),
     "trunk": (SHOULDER, HIP),
@@ -40,7 +40,7 @@ _LIMBS = {
 # Which limbs meet, and what is taken off the angle between their directions. Limbs in line, each
 # from its beginning to its end, make 0: a flexion. An elevation is the angle at a common beginning,
 # and a foot at a right angle to its shank is at 0.
-_JOINTS = {
+MEETINGS = {
     "knee_flexion": ("thigh", "shank", 0.0),
     "elbow_flexion": ("upper_arm", "forearm", 0.0),
     "hip_flexion": ("trunk", "thigh", 0.0),
@@ -49,19 +49,17 @@ _JOINTS = {
 }
 
 # The columns of `joint_angles`.
-JOINTS: Final = tuple(f"{name}_{side}" for name in _JOINTS for side in ("left", "right"))
+JOINTS: Final = tuple(f"{name}_{side}" for name in MEETINGS for side in ("left", "right"))
 
 _SIDES = (0, 1)
-_LIMB_ENDS = [
-    (_LIMBS[name][0] + side, _LIMBS[name][1] + side) for name in _LIMBS for side in _SIDES
-]
+_LIMB_ENDS = [(LIMBS[name][0] + side, LIMBS[name][1] + side) for name in LIMBS for side in _SIDES]
 _NEEDED = sorted({landmark for ends in _LIMB_ENDS for landmark in ends})
 _BEGINNINGS = np.array([_NEEDED.index(beginning) for beginning, _ in _LIMB_ENDS])
 _ENDS = np.array([_NEEDED.index(end) for _, end in _LIMB_ENDS])
-_NAMES = list(_LIMBS)
-_FIRST = np.array([2 * _NAMES.index(a) + side for a, _, _ in _JOINTS.values() for side in _SIDES])
-_SECOND = np.array([2 * _NAMES.index(b) + side for _, b, _ in _JOINTS.values() for side in _SIDES])
-_TAKEN_OFF = np.array([[off] for _, _, off in _JOINTS.values() for _ in _SIDES], np.float32)
+_NAMES = list(LIMBS)
+_FIRST = np.array([2 * _NAMES.index(a) + side for a, _, _ in MEETINGS.values() for side in _SIDES])
+_SECOND = np.array([2 * _NAMES.index(b) + side for _, b, _ in MEETINGS.values() for side in _SIDES])
+_TAKEN_OFF = np.array([[off] for _, _, off in MEETINGS.values() for _ in _SIDES], np.float32)
 # The values of a frame that are needed: all x, all y, all visibilities, all z.
 _COLUMNS = np.concatenate([np.array(_NEEDED) * LANDMARK_VALUES + value for value in (0, 1, 3, 2)])
 _DEGREES = np.float32(180 / np.pi)

@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from penstock.engine.motion.joints import (
     ANKLE,
-    ELBOW,
     FOOT,
     HIP,
-    KNEE,
     LEAST_VISIBILITY,
+    LIMBS,
+    MEETINGS,
     SHOULDER,
     WRIST,
 )
@@ -35,23 +35,8 @@ Floats = npt.NDArray[np.float32]
 LEAST_PERSON_VISIBILITY: Final = 0.5
 _FARTHEST = 1e6
 
-_LIMBS = {
-    "upper_arm": (SHOULDER, ELBOW),
-    "forearm": (ELBOW, WRIST),
-    "trunk": (SHOULDER, HIP),
-    "thigh": (HIP, KNEE),
-    "shank": (KNEE, ANKLE),
-    "foot": (ANKLE, FOOT),
-}
-# Which limbs meet, and what is taken off the angle between their directions (see `joints`).
-_MEETINGS = {
-    "knee_flexion": ("thigh", "shank", 0.0),
-    "elbow_flexion": ("upper_arm", "forearm", 0.0),
-    "hip_flexion": ("trunk", "thigh", 0.0),
-    "shoulder_elevation": ("trunk", "upper_arm", 0.0),
-    "ankle_dorsiflexion": ("shank", "foot", 90.0),
-    "forearm_elevation": ("trunk", "forearm", 0.0),
-}
+# Beside the joints' own: of the forearm alone, which turns where the elbow keeps its angle.
+_MEETINGS = MEETINGS | {"forearm_elevation": ("trunk", "forearm", 0.0)}
 _HEIGHTS = ("leg_height", "wrist_height")
 SIDES: Final = ("left", "right")
 
@@ -64,11 +49,11 @@ REPORTED: Final = tuple(name for name in _MEETINGS if name != "forearm_elevation
 ANGLES: Final = frozenset((*_MEETINGS, LEAN))
 
 _BOTH = (0, 1)
-_LIMB_ENDS = [(_LIMBS[name][0] + side, _LIMBS[name][1] + side) for name in _LIMBS for side in _BOTH]
+_LIMB_ENDS = [(LIMBS[name][0] + side, LIMBS[name][1] + side) for name in LIMBS for side in _BOTH]
 _NEEDED = sorted({landmark for ends in _LIMB_ENDS for landmark in ends})
 _BEGINNINGS = np.array([_NEEDED.index(beginning) for beginning, _ in _LIMB_ENDS])
 _ENDS = np.array([_NEEDED.index(end) for _, end in _LIMB_ENDS])
-_NAMES = list(_LIMBS)
+_NAMES = list(LIMBS)
 _FIRST = np.array([2 * _NAMES.index(a) + s for a, _, _ in _MEETINGS.values() for s in _BOTH])
 _SECOND = np.array([2 * _NAMES.index(b) + s for _, b, _ in _MEETINGS.values() for s in _BOTH])
 _TAKEN_OFF = np.array([[off] for _, _, off in _MEETINGS.values() for _ in _BOTH], np.float32)

@@ -7,7 +7,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from penstock.engine.policy_editions import HIDDEN
+from penstock.engine.policy_editions import spelled_out
 from penstock.errors import StartupError
 
 _TIMEOUT_SECONDS = 30.0
@@ -109,15 +109,11 @@ def _refusal(document: Mapping[str, Any]) -> list[str]:
         "try again",
         *(
             f"revision {change['revision']}: {change['action']} {change['scope']} by "
-            f"{_visible(change['author'])} at {change['made_at']}: {_visible(change['reason'])}"
+            f"{spelled_out(change['author'])} at {change['made_at']}: "
+            f"{spelled_out(change['reason'])}"
             for change in document.get("changes", ())
         ),
     ]
-
-
-def _visible(text: str) -> str:
-    """Spell out what would act on a terminal: histories may be older than the rule against it."""
-    return HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _fault(fault: Mapping[str, Any]) -> str:

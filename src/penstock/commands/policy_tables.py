@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from penstock.commands.output import print_table
-from penstock.engine.policy_editions import HIDDEN
+from penstock.engine.policy_editions import spelled_out
 
 Document = Mapping[str, Any]
 _GLOBAL = "global"
@@ -112,7 +112,7 @@ def show_change(change: Document) -> None:
 def visible(value: Any) -> Any:  # noqa: ANN401  whatever JSON holds
     """Give a document with what would hide in a text, or turn it around, spelled out."""
     if isinstance(value, str):
-        return HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+        return spelled_out(value)
     if isinstance(value, dict):
         return {visible(key): visible(held) for key, held in value.items()}
     return [visible(held) for held in value] if isinstance(value, list) else value
