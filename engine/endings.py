@@ -30,14 +30,10 @@ import trio
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.finals import EndRequest, Final, make_final
-from penstock.engine.ledger_port import (
-    FinalEntry,
-    Ledger,
-    LedgerReason,
-    LedgerUnavailableError,
-)
+from penstock.engine.ledger_port import Ledger, LedgerReason, LedgerUnavailableError
 from penstock.engine.outcomes import FrameLedger, Reason
 from penstock.engine.receipts import Committed, Lane
+from penstock.engine.records import FinalEntry, FinalOf
 from penstock.engine.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -129,7 +125,7 @@ class Endings:
 
     async def look_up(self, session_id: str) -> Final | None:
         """Ask the ledger for a session's final, and remember it."""
-        entry = await self._ledger.final_of(session_id)
+        entry = await self._ledger.read(FinalOf(session_id))
         if entry is None:
             return None
         try:

@@ -1,18 +1,21 @@
 """What the engine needs from the ledger: the store of everything that may not be lost.
 
-What is written is a frozen *entry*. The writer hands entries over in groups. A group is one
-transaction, but its entries do not depend on one another: each is stored whole or not at all, and
-what is wrong with one is told in its own outcome.
+What is written is a frozen *entry*, what is asked a frozen *query*; the kinds of both are named
+where they belong (`records` for the engine's own), and the store knows how to write and answer
+each. The writer hands entries over in groups. A group is one transaction, but its entries do not
+depend on one another: each is stored whole or not at all, and what is wrong with one is told in its
+own outcome.
 
 Entries carry keys (session and revision, revision, id), so that writing one again changes nothing.
 That is needed: where a commit fails late, nobody can know whether it took place.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, Self
-from uuid import uuid4
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
+
+T = TypeVar("T")
 
 
 class LedgerReason(StrEnum):
@@ -54,57 +57,30 @@ class LedgerUnavailableError(Exception):
         self.detail = detail
 
 
-# A dict must be what JSON can hold, and must not be changed once they are part of an entry.
+class Entry:
+    """What can be written: the kinds are frozen dataclasses of this class."""
+
+    __slots__ = ()
+
+
+class Query(Generic[T]):
+    """What can be asked, and by its parameter what the answer is."""
+
+    __slots__ = ()
 
 
 @dataclass(slots=True, frozen=True)
-class FinalEntry:
-    """One revision of a session's final. Its key is the session with the revision."""
+class OrgQuery(Query[T]):
+    """A question within one organisation: nothing of another one is ever in the answer."""
 
-    session_id: str
     org_id: str
-    principal_id: str
-    revision: int
-    status: str
-    ended_unix_ms: int
-    body: dict[str, Any]
 
 
 @dataclass(slots=True, frozen=True)
-class PolicyEntry:
-    """A change of the policy book and the book that it made. Its key is the book's revision.
-
-    Revisions only rise: what comes after a newer one is in conflict with it.
-    """
-
-    revision: int
-    change: dict[str, Any]
-    book: dict[str, Any]
-
-
-@dataclass(slots=True, frozen=True)
-class AuditEntry:
-    """Who did what to whom. Its key is an id of its own."""
-
-    at_unix_ms: int
-    actor: str
-    action: str
-    subject: str
-    detail: dict[str, Any]
-    entry_id: str = field(default_factory=lambda: str(uuid4()))
-
-
-Single = FinalEntry | PolicyEntry | AuditEntry
-
-
-@dataclass(slots=True, frozen=True)
-class Together:
+class Together(Entry):
     """Entries that are stored together or not at all, such as a change and its audit."""
 
-    entries: tuple[Single, ...]
-
-
-Entry = Single | Together
+    entries: tuple[Entry, ...]
 
 
 class Verdict(StrEnum):
@@ -118,31 +94,14 @@ class Verdict(StrEnum):
 
 
 class EntryOutcome(NamedTuple):
-    """A verdict; `detail` says for an operator what was wrong, and holds nothing of the entry."""
+    """A verdict; `detail` says for an operator what was wrong, and holds nothing of the entry.
+
+    Some kinds of entry have a `value`: what the store made of it, the same when it is repeated.
+    """
 
     verdict: Verdict
     detail: str = ""
-
-
-class StoredBook(NamedTuple):
-    """The newest policy book."""
-
-    revision: int
-    book: dict[str, Any]
-
-
-class StoredChange(NamedTuple):
-    """A change of the policy book."""
-
-    revision: int
-    change: dict[str, Any]
-
-
-class StoredAudit(NamedTuple):
-    """An audit entry and its position. A later entry has a higher one; there may be holes."""
-
-    position: int
-    entry: AuditEntry
+    value: Any = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -174,20 +133,8 @@ class Ledger(Protocol):
         """Write and sync something small: return when the ledger can be written again."""
         ...
 
-    async def final_of(self, session_id: str) -> FinalEntry | None:
-        """Give a session's final of the highest revision."""
-        ...
-
-    async def policy_book(self) -> StoredBook | None:
-        """Give the newest policy book."""
-        ...
-
-    async def policy_changes(self, limit: int) -> list[StoredChange]:
-        """Give the newest changes, newest first."""
-        ...
-
-    async def audit(self, limit: int, before: int | None = None) -> list[StoredAudit]:
-        """Give the newest audit entries, newest first; `before` a position, for the next page."""
+    async def read(self, query: Query[T]) -> T:
+        """Answer a question."""
         ...
 
     def statistics(self) -> LedgerStatistics:

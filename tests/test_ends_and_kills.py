@@ -13,6 +13,7 @@ import trio
 
 from penstock.engine.finals import Final
 from penstock.engine.outcomes import Outcome, Reason, Tally
+from penstock.engine.records import FinalOf
 from penstock.http.admin_policy import PREFIX
 from penstock.http.roles import Role
 from penstock.jwts import mint_user_jwt
@@ -169,7 +170,7 @@ async def _look(stories: list[Story], service: Any) -> None:
     """Compare the ledger and the files of a dead process with what its clients were told."""
     async with open_sqlite_ledger(service.data_dir / "ledger.sqlite3") as ledger:
         for story in stories:
-            entry = await ledger.final_of(story.session_id)
+            entry = await ledger.read(FinalOf(story.session_id))
             if entry is None:
                 assert story.answer is None, "an end was answered and is not in the ledger"
                 continue

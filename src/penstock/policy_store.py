@@ -3,18 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.engine.ledger_port import (
-    AuditEntry,
-    Ledger,
-    LedgerUnavailableError,
-    PolicyEntry,
-    Single,
-    Together,
-)
+from penstock.engine.ledger_port import Entry, Ledger, LedgerUnavailableError, Together
 from penstock.engine.policy_book import HISTORY_KEPT, PolicyBook
 from penstock.engine.policy_desk import StoreUnavailableError
 from penstock.engine.policy_editions import DamagedBookError, PolicyChange, StoredBookError
 from penstock.engine.receipts import Lane, Refused
+from penstock.engine.records import AuditEntry, NewestBook, NewestChanges, PolicyEntry
 from penstock.engine.writer import Writer
 from penstock.errors import StartupError
 
@@ -29,7 +23,7 @@ class LedgerPolicyStore:
 
     async def save(self, changes: Sequence[PolicyChange], book: Mapping[str, Any]) -> None:
         """Keep changes, their audit and the book that they make, all or none; durable on return."""
-        entries: list[Single] = []
+        entries: list[Entry] = []
         for change in changes:
             plain = change.plain()
             # Only the last one's book is ever seen: what comes between is written over at once.
@@ -45,8 +39,8 @@ class LedgerPolicyStore:
 async def load_policy_book(ledger: Ledger) -> PolicyBook:
     """Open the book that the ledger holds, or a new one. A start without its policies is none."""
     try:
-        stored = await ledger.policy_book()
-        changes = await ledger.policy_changes(HISTORY_KEPT)
+        stored = await ledger.read(NewestBook())
+        changes = await ledger.read(NewestChanges(HISTORY_KEPT))
         if stored is None:
             return PolicyBook()
         history = [PolicyChange.from_plain(row.change) for row in reversed(changes)]

@@ -28,17 +28,15 @@ import trio
 from penstock.engine.ledger_port import (
     Entry,
     EntryOutcome,
-    FinalEntry,
     LedgerReason,
     LedgerStatistics,
     LedgerUnavailableError,
-    StoredAudit,
-    StoredBook,
-    StoredChange,
+    Query,
     Verdict,
 )
-from penstock.storage.ledger import rows
+from penstock.storage.ledger.kinds import put_of, steps_of
 from penstock.storage.ledger.own_thread import OwnThread
+from penstock.storage.ledger.sql import RejectedError, RepeatedError, Steps
 from penstock.storage.ledger.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, open_file
 
 T = TypeVar("T")
@@ -88,21 +86,9 @@ class SqliteLedger:
         """Commit one small change."""
         await self._writer_thread.run(self._probe)
 
-    async def final_of(self, session_id: str) -> FinalEntry | None:
-        """Give a session's final of the highest revision."""
-        return await self._read(lambda: rows.final_of(self._reader, session_id))
-
-    async def policy_book(self) -> StoredBook | None:
-        """Give the newest policy book."""
-        return await self._read(lambda: rows.policy_book(self._reader))
-
-    async def policy_changes(self, limit: int) -> list[StoredChange]:
-        """Give the newest changes, newest first."""
-        return await self._read(lambda: rows.policy_changes(self._reader, limit))
-
-    async def audit(self, limit: int, before: int | None = None) -> list[StoredAudit]:
-        """Give the newest audit entries, newest first; `before` a position, for the next page."""
-        return await self._read(lambda: rows.audit(self._reader, limit, before))
+    async def read(self, query: Query[T]) -> T:
+        """Answer a question, from what was committed before it."""
+        return await self._reader_thread.run(partial(self._read, query))
 
     def statistics(self) -> LedgerStatistics:
         """Count what was done. The size is that after the newest commit, its log included."""
@@ -153,14 +139,15 @@ class SqliteLedger:
         db = self._writer
         # A statement is all or nothing by itself; only several of them need a savepoint. Each call
         # spared is one less at which this thread may have to wait for Python's lock.
-        nested = not rows.is_one_statement(entry)
+        put = put_of(entry)
+        nested = put.may_half_write
         if nested:
             db.execute("SAVEPOINT entry")
         try:
-            rows.put(db, entry)
-        except rows.RepeatedError:
-            outcome = EntryOutcome(Verdict.REPEATED)
-        except rows.RejectedError as rejected:
+            value = _run(db, put.steps(entry))
+        except RepeatedError as repeated:
+            outcome = EntryOutcome(Verdict.REPEATED, value=repeated.value)
+        except RejectedError as rejected:
             outcome = EntryOutcome(rejected.verdict, rejected.detail)
         except (OverflowError, UnicodeEncodeError):
             outcome = EntryOutcome(Verdict.UNFIT, "a number or a text that SQLite cannot hold")
@@ -169,25 +156,29 @@ class SqliteLedger:
                 raise
             outcome = EntryOutcome(Verdict.UNFIT, str(error))
         else:
-            outcome = _STORED
+            outcome = _STORED if value is None else EntryOutcome(Verdict.STORED, value=value)
         if nested:
-            if outcome is not _STORED:
+            if outcome.verdict is not Verdict.STORED:
                 db.execute("ROLLBACK TO entry")
             db.execute("RELEASE entry")
         return outcome
 
     # The reading thread.
 
-    async def _read(self, query: Callable[[], T]) -> T:
-        def read() -> T:
-            self._reads += 1
+    def _read(self, query: Query[T]) -> T:
+        db = self._reader
+        self._reads += 1
+        try:
+            # Of several statements, all see the same moment.
+            db.execute("BEGIN")
             try:
-                return query()
-            except sqlite3.Error as error:
-                self._failed_reads += 1
-                raise _translated(error) from error
-
-        return await self._reader_thread.run(read)
+                return _run(db, steps_of(query))
+            finally:
+                if db.in_transaction:
+                    db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._failed_reads += 1
+            raise _translated(error) from error
 
 
 @asynccontextmanager
@@ -213,6 +204,17 @@ async def open_sqlite_ledger(
     finally:
         writer_thread.close()
         reader_thread.close()
+
+
+def _run(db: sqlite3.Connection, steps: Steps[T]) -> T:
+    """Run steps to their end, on this thread."""
+    try:
+        statement = next(steps)
+        while True:
+            statement = steps.send(db.execute(*statement).fetchall())
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 async def _close(thread: OwnThread, db: sqlite3.Connection) -> None:

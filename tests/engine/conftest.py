@@ -18,13 +18,7 @@ from penstock.engine import wire
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.finals import ClientStatus, EndRequest
 from penstock.engine.inbox import Arrival
-from penstock.engine.ledger_port import (
-    EntryOutcome,
-    FinalEntry,
-    LedgerReason,
-    LedgerUnavailableError,
-    Verdict,
-)
+from penstock.engine.ledger_port import EntryOutcome, LedgerReason, LedgerUnavailableError, Verdict
 from penstock.engine.level import Level
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
@@ -37,6 +31,7 @@ from penstock.engine.ports import (
     SpoolHealth,
     SpoolStatistics,
 )
+from penstock.engine.records import FinalEntry, FinalOf
 from penstock.engine.session import Plant, SessionState
 from penstock.engine.sessions import Sessions, SessionsLimits, open_sessions
 from penstock.engine.sluice import Sluice
@@ -190,13 +185,13 @@ class FakeFinals:
         if self.broken is not None:
             raise LedgerUnavailableError(self.broken, "as the test wishes")
 
-    async def final_of(self, session_id: str) -> FinalEntry | None:
+    async def read(self, query: FinalOf) -> FinalEntry | None:
         await trio.lowlevel.checkpoint()
         if self.broken is not None:
             raise LedgerUnavailableError(self.broken, "as the test wishes")
         if self.failure is not None:
             raise self.failure
-        return self.rows.get(session_id)
+        return self.rows.get(query.session_id)
 
 
 class InForce(NamedTuple):

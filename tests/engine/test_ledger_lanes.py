@@ -14,7 +14,6 @@ from trio.testing import MockClock
 from penstock.engine.lane_queue import AGED_SHARE, MAX_GROUP_ENTRIES, divide
 from penstock.engine.ledger_lanes import AGEING_SECONDS, LedgerLanes
 from penstock.engine.ledger_port import (
-    AuditEntry,
     Entry,
     EntryOutcome,
     LedgerReason,
@@ -22,6 +21,7 @@ from penstock.engine.ledger_port import (
     Verdict,
 )
 from penstock.engine.receipts import Committed, Lane, Receipt, Refused
+from penstock.engine.records import AuditEntry
 
 WAIT_SECONDS = 5.0
 AGED_ENTRIES = int(MAX_GROUP_ENTRIES * AGED_SHARE)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.folding import new_checkpoint
-from penstock.engine.ledger_port import AuditEntry, Entry, EntryOutcome, Verdict
+from penstock.engine.ledger_port import Entry, EntryOutcome, Verdict
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import SpoolChunk
 from penstock.engine.receipts import Committed, Lane
+from penstock.engine.records import AuditEntry
 from penstock.engine.writer import MAX_GROUP, Writer, WriterFullError
 
 MakeIdentity = Callable[..., SessionIdentity]

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from penstock.engine.ledger_port import PolicyEntry
 from penstock.engine.policy_book import Signed
 from penstock.engine.policy_editions import Action, PolicyChange
+from penstock.engine.records import AuditPage, PolicyEntry
 from penstock.errors import StartupError
 from penstock.policy_store import load_policy_book
 from penstock.service import open_service
@@ -32,7 +32,7 @@ async def test_a_policy_outlives_the_process(tmp_path: Path) -> None:
         assert [change.author for change in book.history()] == ["an operator"]
         assert book.revision == 1
     async with open_sqlite_ledger(tmp_path / "ledger.sqlite3") as ledger:
-        (row,) = await ledger.audit(10)
+        (row,) = await ledger.read(AuditPage(10))
         assert (row.entry.actor, row.entry.action) == ("an operator", "policy.edited")
         assert row.entry.detail["reason"] == "to see it stay"
 
@@ -82,7 +82,9 @@ async def test_ends_are_saved_together_each_with_its_audit(tmp_path: Path) -> No
         desk._clock = clock
         assert [change.revision for change in changes] == [3, 4]
     async with open_sqlite_ledger(tmp_path / "ledger.sqlite3") as ledger:
-        assert [row.entry.action for row in await ledger.audit(2)] == ["policy.expired"] * 2
+        assert [row.entry.action for row in await ledger.read(AuditPage(2))] == [
+            "policy.expired"
+        ] * 2
         book = await load_policy_book(ledger)
         assert (book.revision, book.editions("global"), len(book.history())) == (4, (), 4)
 

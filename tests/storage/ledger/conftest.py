@@ -12,7 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from penstock.engine.ledger_port import AuditEntry, FinalEntry, Ledger, PolicyEntry
+from penstock.engine.ledger_port import Ledger
+from penstock.engine.records import AuditEntry, FinalEntry, PolicyEntry
 from penstock.storage.ledger import SqliteLedger, open_sqlite_ledger
 
 

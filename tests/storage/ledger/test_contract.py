@@ -7,14 +7,15 @@ import pytest
 import trio
 import trio.testing
 
-from penstock.engine.ledger_port import (
+from penstock.engine.ledger_port import LedgerReason, LedgerUnavailableError, Together, Verdict
+from penstock.engine.records import (
     AuditEntry,
+    AuditPage,
     FinalEntry,
-    LedgerReason,
-    LedgerUnavailableError,
+    FinalOf,
+    NewestBook,
+    NewestChanges,
     PolicyEntry,
-    Together,
-    Verdict,
 )
 
 MakeFinal = Callable[..., FinalEntry]
@@ -36,20 +37,20 @@ async def test_what_was_stored_is_read_back_also_after_a_restart(
     for verdict in (STORED, REPEATED):
         async with site.open() as ledger:
             assert verdicts(await ledger.commit([final, policy, audit])) == [verdict] * 3
-            assert await ledger.final_of(final.session_id) == final
-            assert await ledger.policy_book() == (1, policy.book)
-            assert await ledger.policy_changes(10) == [(1, policy.change)]
-            assert [row.entry for row in await ledger.audit(10)] == [audit]
+            assert await ledger.read(FinalOf(final.session_id)) == final
+            assert await ledger.read(NewestBook()) == (1, policy.book)
+            assert await ledger.read(NewestChanges(10)) == [(1, policy.change)]
+            assert [row.entry for row in await ledger.read(AuditPage(10))] == [audit]
 
 
 async def test_an_empty_ledger_knows_nothing(site: Any) -> None:
     """What was never stored is None or an empty list, not an error."""
     async with site.open() as ledger:
         assert await ledger.commit([]) == []
-        assert await ledger.final_of("nobody") is None
-        assert await ledger.policy_book() is None
-        assert await ledger.policy_changes(10) == []
-        assert await ledger.audit(10) == []
+        assert await ledger.read(FinalOf("nobody")) is None
+        assert await ledger.read(NewestBook()) is None
+        assert await ledger.read(NewestChanges(10)) == []
+        assert await ledger.read(AuditPage(10)) == []
 
 
 async def test_an_entry_that_is_written_again_changes_nothing(
@@ -61,7 +62,7 @@ async def test_an_entry_that_is_written_again_changes_nothing(
         both = await ledger.commit(entries + entries)
         assert verdicts(both) == [STORED] * 3 + [REPEATED] * 3
         assert verdicts(await ledger.commit(entries)) == [REPEATED] * 3
-        assert len(await ledger.audit(10)) == 1
+        assert len(await ledger.read(AuditPage(10))) == 1
         statistics = ledger.statistics()
         assert (statistics.stored, statistics.repeated, statistics.rejected) == (3, 6, 0)
 
@@ -83,10 +84,10 @@ async def test_another_final_of_the_same_revision_is_a_conflict(
         (outcome,) = await ledger.commit([make_final(1, **other)])
         assert outcome.verdict is CONFLICT
         assert "revision 1" in outcome.detail
-        assert await ledger.final_of(make_final(1).session_id) == make_final(1, x=1)
+        assert await ledger.read(FinalOf(make_final(1).session_id)) == make_final(1, x=1)
         later = make_final(1, 2, **other)
         assert verdicts(await ledger.commit([later, make_final(2)])) == [STORED, STORED]
-        assert await ledger.final_of(later.session_id) == later
+        assert await ledger.read(FinalOf(later.session_id)) == later
 
 
 async def test_the_policy_book_only_goes_forward(site: Any, make_policy: MakePolicy) -> None:
@@ -95,10 +96,10 @@ async def test_the_policy_book_only_goes_forward(site: Any, make_policy: MakePol
         assert verdicts(await ledger.commit([make_policy(1), make_policy(3)])) == [STORED] * 2
         late = [make_policy(2), make_policy(3, "eve"), make_policy(1)]
         assert verdicts(await ledger.commit(late)) == [CONFLICT, CONFLICT, REPEATED]
-        assert await ledger.policy_book() == (3, make_policy(3).book)
-        changes = await ledger.policy_changes(10)
+        assert await ledger.read(NewestBook()) == (3, make_policy(3).book)
+        changes = await ledger.read(NewestChanges(10))
         assert [change.revision for change in changes] == [3, 1]
-        assert await ledger.policy_changes(1) == changes[:1]
+        assert await ledger.read(NewestChanges(1)) == changes[:1]
 
 
 @pytest.mark.parametrize(
@@ -126,8 +127,8 @@ async def test_what_cannot_be_stored_fails_alone(
         outcomes = await ledger.commit([make_final(1), bad, make_final(2)])
         assert verdicts(outcomes) == [STORED, UNFIT, STORED]
         assert outcomes[1].detail
-        assert await ledger.final_of(make_final(2).session_id) is not None
-        assert await ledger.final_of("bad") is None
+        assert await ledger.read(FinalOf(make_final(2).session_id)) is not None
+        assert await ledger.read(FinalOf("bad")) is None
 
 
 @pytest.mark.parametrize("failing", [CONFLICT, REPEATED, UNFIT])
@@ -151,8 +152,8 @@ async def test_entries_together_are_stored_all_or_none(
         for entries in ((make_audit(2), last), (last, make_audit(2))):
             group = [Together(entries), make_final(4)]
             assert verdicts(await ledger.commit(group))[0] is failing
-            assert await ledger.final_of(make_final(4).session_id) == make_final(4)
-        assert [row.entry.at_unix_ms for row in await ledger.audit(10)] == [1]
+            assert await ledger.read(FinalOf(make_final(4).session_id)) == make_final(4)
+        assert [row.entry.at_unix_ms for row in await ledger.read(AuditPage(10))] == [1]
 
 
 async def test_the_audit_is_read_in_pages_from_the_newest(site: Any, make_audit: MakeAudit) -> None:
@@ -161,7 +162,7 @@ async def test_the_audit_is_read_in_pages_from_the_newest(site: Any, make_audit:
         await ledger.commit([make_audit(number) for number in range(10)])
         seen = []
         before = None
-        while page := await ledger.audit(4, before):
+        while page := await ledger.read(AuditPage(4, before)):
             seen += [row.entry.at_unix_ms for row in page]
             before = page[-1].position
             await ledger.commit([make_audit(100)])
@@ -181,8 +182,8 @@ async def test_a_full_disk_stores_nothing_of_the_group_and_is_named(
                     await ledger.commit(group)
                 assert full.value.reason is LedgerReason.DISK_FULL
                 assert full.value.detail
-            assert await ledger.final_of(group[0].session_id) is None
-            assert await ledger.final_of(make_final(9).session_id) == make_final(9)
+            assert await ledger.read(FinalOf(group[0].session_id)) is None
+            assert await ledger.read(FinalOf(make_final(9).session_id)) == make_final(9)
         assert ledger.statistics().failures == 2
         await ledger.probe()
         assert verdicts(await ledger.commit(group)) == [STORED] * 3
@@ -199,7 +200,7 @@ async def test_a_ledger_that_somebody_else_holds_is_locked_and_can_be_read(
                 with pytest.raises(LedgerUnavailableError) as locked:
                     await write()
                 assert locked.value.reason is LedgerReason.LOCKED
-            assert await ledger.final_of(make_final(1).session_id) == make_final(1)
+            assert await ledger.read(FinalOf(make_final(1).session_id)) == make_final(1)
         assert verdicts(await ledger.commit([make_final(2)])) == [STORED]
 
 
@@ -212,7 +213,7 @@ async def test_a_cancelled_commit_is_not_begun_or_is_whole(
             scope.cancel()
             await ledger.commit([make_final(1)])
         assert scope.cancelled_caught
-        assert await ledger.final_of(make_final(1).session_id) is None
+        assert await ledger.read(FinalOf(make_final(1).session_id)) is None
         told: list[Any] = []
 
         async def commit() -> None:
@@ -222,7 +223,7 @@ async def test_a_cancelled_commit_is_not_begun_or_is_whole(
             nursery.start_soon(commit)
             await trio.testing.wait_all_tasks_blocked(0.0)
             nursery.cancel_scope.cancel()
-        there = await ledger.final_of(make_final(2).session_id) is not None
+        there = await ledger.read(FinalOf(make_final(2).session_id)) is not None
         assert there is bool(told)
 
 
@@ -232,9 +233,9 @@ async def test_two_ledgers_on_one_store_see_each_other_s_entries(
     """What one has committed the other reads, and knows as repeated."""
     async with site.open() as one, site.open() as two:
         assert verdicts(await one.commit([make_final(1)])) == [STORED]
-        assert await two.final_of(make_final(1).session_id) == make_final(1)
+        assert await two.read(FinalOf(make_final(1).session_id)) == make_final(1)
         assert verdicts(await two.commit([make_final(1), make_final(2)])) == [REPEATED, STORED]
-        assert await one.final_of(make_final(2).session_id) == make_final(2)
+        assert await one.read(FinalOf(make_final(2).session_id)) == make_final(2)
 
 
 async def test_statistics_count_commits_and_size(site: Any, make_final: MakeFinal) -> None:
@@ -244,7 +245,7 @@ async def test_statistics_count_commits_and_size(site: Any, make_final: MakeFina
         assert before.commits == before.reads == before.failures == 0
         assert before.schema_version >= 1
         await ledger.commit([make_final(1, filler="x" * 100_000), make_final(1)])
-        await ledger.final_of("nobody")
+        await ledger.read(FinalOf("nobody"))
         after = ledger.statistics()
         assert (after.commits, after.stored, after.rejected, after.reads) == (1, 1, 1, 1)
         assert after.file_bytes > before.file_bytes + 50_000

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from penstock.engine.records import AuditPage, FinalOf
 from penstock.storage.ledger import open_sqlite_ledger
 
 KILLS = 6
@@ -20,7 +21,8 @@ from pathlib import Path
 from uuid import uuid4
 import trio
 from penstock.engine.ledger_lanes import LedgerLanes
-from penstock.engine.ledger_port import AuditEntry, FinalEntry, Together
+from penstock.engine.ledger_port import Together
+from penstock.engine.records import AuditEntry, FinalEntry
 from penstock.engine.receipts import Committed, Lane
 from penstock.storage.ledger import open_sqlite_ledger
 
@@ -67,7 +69,7 @@ def whole_lines(text: bytes) -> set[str]:
 async def names_in(path: Path) -> tuple[set[str], list[str]]:
     """Give the sessions with a final, and the subjects of the audit."""
     async with open_sqlite_ledger(path) as ledger:
-        rows = await ledger.audit(1_000_000)
+        rows = await ledger.read(AuditPage(1_000_000))
         finals = ledger._reader.execute("SELECT session_id FROM session_finals").fetchall()
         return {name for (name,) in finals}, [row.entry.subject for row in rows]
 
@@ -122,4 +124,4 @@ async def test_a_restart_after_a_kill_takes_the_log_along(
         for name in ("ledger.db", "ledger.db-wal"):
             (copy.parent / name).write_bytes((tmp_path / name).read_bytes())
     async with open_sqlite_ledger(copy) as ledger:
-        assert await ledger.final_of(make_final(1).session_id) == make_final(1)
+        assert await ledger.read(FinalOf(make_final(1).session_id)) == make_final(1)

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from penstock.engine.ledger_port import LedgerReason, LedgerUnavailableError, Verdict
+from penstock.engine.records import FinalOf
 from penstock.storage.ledger import LedgerOpenError, open_sqlite_ledger
 from penstock.storage.ledger.sqlite import LedgerFaultError
 
@@ -99,7 +100,7 @@ async def test_a_write_that_the_system_refuses_is_an_answer(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert refused.value.reason in {LedgerReason.IO_ERROR, LedgerReason.DISK_FULL}
-        assert await ledger.final_of(make_final(2).session_id) is None
+        assert await ledger.read(FinalOf(make_final(2).session_id)) is None
         outcomes = await ledger.commit([make_final(number) for number in (1, 2, 3)])
         assert [outcome.verdict for outcome in outcomes] == [
             Verdict.REPEATED,
@@ -116,9 +117,9 @@ async def test_a_read_does_not_wait_for_a_commit(sqlite_site: Any, make_final: M
             with sqlite_site.held():
                 nursery.start_soon(ledger.commit, [make_final(2)])
                 await trio.testing.wait_all_tasks_blocked()
-                assert await ledger.final_of(make_final(1).session_id) is not None
-                assert await ledger.final_of(make_final(2).session_id) is None
-        assert await ledger.final_of(make_final(2).session_id) is not None
+                assert await ledger.read(FinalOf(make_final(1).session_id)) is not None
+                assert await ledger.read(FinalOf(make_final(2).session_id)) is None
+        assert await ledger.read(FinalOf(make_final(2).session_id)) is not None
 
 
 async def test_a_mistake_of_this_software_is_not_taken_for_the_disk_s(
@@ -131,7 +132,7 @@ async def test_a_mistake_of_this_software_is_not_taken_for_the_disk_s(
             await ledger.commit([make_final(1)])
         assert not ledger._writer.in_transaction
         with pytest.raises(LedgerFaultError):
-            await ledger.final_of("any")
+            await ledger.read(FinalOf("any"))
 
 
 async def test_a_newer_ledger_is_refused(sqlite_site: Any) -> None:
@@ -208,7 +209,7 @@ async def test_damage_that_is_met_later_is_named(sqlite_site: Any, make_final: M
         told = []
         for number in range(200):
             try:
-                await ledger.final_of(make_final(number).session_id)
+                await ledger.read(FinalOf(make_final(number).session_id))
             except LedgerUnavailableError as error:
                 told.append(error.reason)
         assert set(told) == {LedgerReason.CORRUPT}
