@@ -6,6 +6,7 @@ has been saved and put into force: the next batch is decided by it.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from penstock.engine.decision_log import FOLLOWED_ENTRIES, SAMPLED_ENTRIES, Entry
@@ -25,10 +26,11 @@ from penstock.engine.sluice import Place
 from penstock.engine.stress import Stress
 from penstock.engine.weir import WeirStatistics
 from penstock.http import policy_documents as documents
+from penstock.http.cold_routes import Call, ColdRoute, ColdSurface
 from penstock.http.exchange import Answer, json_answer
 from penstock.http.policy_documents import Document
 from penstock.http.policy_requests import (
-    Call,
+    AdminCall,
     CandidateBody,
     EditBody,
     RequestRefusedError,
@@ -41,6 +43,7 @@ from penstock.http.roles import Role
 from penstock.http.user_tokens import UserClaims, UserTokenRefusedError, UserTokenVerifier
 
 PREFIX = "/v1/admin/policy"
+MAX_BODY_BYTES = 64 * 1024
 ROLE = Role.PLATFORM_ADMIN
 _SHOWN_CHANGES = 20
 _SHOWN_DECISIONS = 50
@@ -96,7 +99,7 @@ class PolicyView(Protocol):
         ...
 
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[AdminCall], Awaitable[Answer]]
 
 
 @dataclass(slots=True, frozen=True)
@@ -134,7 +137,25 @@ class PolicyAdmin:
             ("GET", f"{PREFIX}/sessions/<name>"): self._explain,
         }
 
-    async def answer(self, handler: Handler, call: Call) -> Answer:
+    def surface(self) -> ColdSurface:
+        """Give the routes as the application serves them."""
+        return ColdSurface(
+            tuple(
+                ColdRoute(method, rule, partial(self._serve, handler))
+                for (method, rule), handler in self.routes().items()
+            )
+        )
+
+    async def _serve(self, handler: Handler, call: Call) -> Answer:
+        claims = self.check(call.authorization)
+        if isinstance(claims, Answer):
+            return claims
+        body = await call.read(MAX_BODY_BYTES)
+        content_type = call.headers.get("Content-Type", "").encode("latin1")
+        asked = AdminCall(claims, call.query, content_type, body, call.parameters.get("name", ""))
+        return await self.answer(handler, asked)
+
+    async def answer(self, handler: Handler, call: AdminCall) -> Answer:
         """Answer a request that `check` let in."""
         try:
             answer = await handler(call)
@@ -160,7 +181,7 @@ class PolicyAdmin:
             )
         return _private(answer)
 
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: AdminCall) -> Answer:
         call.expect("session_id", "org_id")
         session_id, org_id = call.uuid("session_id"), call.uuid("org_id")
         if session_id is None and org_id is None:
@@ -172,7 +193,7 @@ class PolicyAdmin:
         document = {"revision": book.revision, "session_id": session_id, "org_id": org_id}
         return json_answer(200, document | documents.in_force(book, org_id, session_id))
 
-    async def _edit(self, call: Call) -> Answer:
+    async def _edit(self, call: AdminCall) -> Answer:
         body = call.read(EditBody)
         change = await self.desk.edit(
             scope_of(body),
@@ -183,31 +204,31 @@ class PolicyAdmin:
         )
         return self._made(change)
 
-    async def _revert(self, call: Call) -> Answer:
+    async def _revert(self, call: AdminCall) -> Answer:
         body = call.read(RevertBody)
         return self._made(await self.desk.revert(scope_of(body), call.signed(body)))
 
-    async def _propose(self, call: Call) -> Answer:
+    async def _propose(self, call: AdminCall) -> Answer:
         body = call.read(CandidateBody)
         return self._made(await self.desk.propose(call.name, body.put, call.signed(body)))
 
-    async def _withdraw(self, call: Call) -> Answer:
+    async def _withdraw(self, call: AdminCall) -> Answer:
         return self._made(await self.desk.withdraw(call.name, call.signed_in_query()))
 
-    async def _history(self, call: Call) -> Answer:
+    async def _history(self, call: AdminCall) -> Answer:
         call.expect("scope", "limit")
         book = self.desk.book
         found = book.history(call.scope(), call.limit(_SHOWN_CHANGES, HISTORY_KEPT))
         changes = [documents.change(change) for change in found]
         return json_answer(200, {"revision": book.revision, "changes": changes})
 
-    async def _decisions(self, call: Call) -> Answer:
+    async def _decisions(self, call: AdminCall) -> Answer:
         call.expect("session_id", "limit")
         limit = call.limit(_SHOWN_DECISIONS, SAMPLED_ENTRIES)
         found = self.view.log.newest(limit, call.uuid("session_id"))
         return json_answer(200, {"decisions": [documents.decision(entry) for entry in found]})
 
-    async def _explain(self, call: Call) -> Answer:
+    async def _explain(self, call: AdminCall) -> Answer:
         call.expect("limit")
         limit = call.limit(_SHOWN_DECISIONS, FOLLOWED_ENTRIES)
         session_id = uuid_of("session_id", call.name)

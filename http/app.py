@@ -10,23 +10,32 @@ from time import perf_counter
 from typing import cast
 
 import trio
-from quart import Response, g, has_request_context, request, websocket
+from quart import Request, Response, Websocket, g, has_request_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from penstock.engine.wire import MAX_MEMBER_BYTES
-from penstock.http.admin_policy import Handler, PolicyAdmin
+from penstock.http.cold_routes import (
+    Call,
+    ColdRoute,
+    ColdSurface,
+    Refuse,
+    RefusedError,
+    StreamAnswer,
+)
 from penstock.http.edge import Edge
 from penstock.http.ends import ENDS, SessionEnds
 from penstock.http.exchange import Answer, Head, json_answer
 from penstock.http.health import Readiness
 from penstock.http.meters import RequestMeter
 from penstock.http.metrics import Exposition
-from penstock.http.policy_requests import Call
 from penstock.http.pose import PATH, PoseFrames
 from penstock.http.problems import Problem, of_status, problem_answer
 
 logger = logging.getLogger(__name__)
+
+# Each route has its own bound. This one holds while a handler has not come to its body yet.
+MOST_BODY_BYTES = 16 << 20
 
 
 @dataclass(slots=True, frozen=True)
@@ -48,18 +57,38 @@ class Parts:
     exposition: Exposition
     limits: AppLimits
     version: str
-    policy: PolicyAdmin | None = None
     ends: SessionEnds | None = None
+    surfaces: tuple[ColdSurface, ...] = ()
 
-    def respond(self, answer: Answer) -> Response:
+    def respond(self, answer: Answer | StreamAnswer) -> Response:
         """Turn an answer into Quart's response, and remember what to count it under."""
         g.code = answer.code
-        response = Response(answer.body, status=answer.status)
+        if isinstance(answer, StreamAnswer):
+            response = Response(answer.chunks, status=answer.status)
+            response.timeout = None
+            status, _, code, content_type, headers = answer
+            answer = Answer(status, b"", code, content_type, headers=headers)
+            given = self.edge.stream_headers(answer, self.request_id(), _header("Origin"))
+        else:
+            response = Response(answer.body, status=answer.status)
+            given = self.edge.headers(answer, self.request_id(), _header("Origin"))
         response.headers.clear()
-        request_id = self.edge.request_id(_header("X-Request-Id"))
-        for name, value in self.edge.headers(answer, request_id, _header("Origin")):
+        for name, value in given:
             response.headers.add(name.decode("latin1"), value.decode("latin1"))
         return response
+
+    def request_id(self) -> bytes:
+        """Give the request's id, the same each time it is asked for."""
+        if "request_id" not in g:
+            g.request_id = self.edge.request_id(_header("X-Request-Id"))
+        return cast("bytes", g.request_id)
+
+    def refuse_at(self, path: str) -> Refuse:
+        """Find who words what is wrong at a path."""
+        for surface in self.surfaces:
+            if any(path == own or path.startswith(f"{own}/") for own in surface.paths):
+                return surface.refuse
+        return problem_answer
 
 
 def create_app(parts: Parts) -> QuartTrio:
@@ -67,7 +96,7 @@ def create_app(parts: Parts) -> QuartTrio:
     app = QuartTrio("penstock", static_folder=None, template_folder=None)
     # A redirect to the path with a slash less would be HTML, and trust the Host that came.
     app.url_map.merge_slashes = False
-    app.config["MAX_CONTENT_LENGTH"] = MAX_MEMBER_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
     app.config["BODY_TIMEOUT"] = None
     app.config["RESPONSE_TIMEOUT"] = None
     _add_hooks(app, parts)
@@ -76,8 +105,9 @@ def create_app(parts: Parts) -> QuartTrio:
     _add_operators(app, parts)
     if parts.ends is not None:
         _add_ends(app, parts, parts.ends)
-    if parts.policy is not None:
-        _add_policy(app, parts, parts.policy)
+    for surface in parts.surfaces:
+        for route in surface.routes:
+            _add_cold(app, parts, surface, route)
     return app
 
 
@@ -116,15 +146,20 @@ def _add_hooks(app: QuartTrio, parts: Parts) -> None:
 def _add_errors(app: QuartTrio, parts: Parts) -> None:
     @app.errorhandler(HTTPException)
     async def http_error(error: HTTPException) -> Response:
-        response = parts.respond(problem_answer(of_status(error.code or 500)))
+        refuse = parts.refuse_at(_asked().path)
+        response = parts.respond(refuse(of_status(error.code or 500)))
         allowed = getattr(error, "valid_methods", None)
         if allowed:
             response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
 
+    @app.errorhandler(RefusedError)
+    async def refusal(refused: RefusedError) -> Response:
+        return parts.respond(refused.answer(parts.refuse_at(request.path)))
+
     @app.errorhandler(Exception)
     async def fault(error: Exception) -> Response:
-        response = parts.respond(problem_answer(Problem.INTERNAL))
+        response = parts.respond(parts.refuse_at(request.path)(Problem.INTERNAL))
         request_id = response.headers["X-Request-Id"]
         logger.error(
             "request.failed",
@@ -141,12 +176,10 @@ def _add_pose(app: QuartTrio, parts: Parts) -> None:
         refused = parts.pose.check_head(head)
         if isinstance(refused, Answer):
             return parts.respond(refused)
-        body = await _read_body(parts.limits.request_timeout_seconds)
-        if isinstance(body, Answer):
-            return parts.respond(body)
+        body = await _read_within(MAX_MEMBER_BYTES, None, parts.limits.request_timeout_seconds)
         return parts.respond(await parts.pose.answer(head, body))
 
-    _add_preflight(app, parts, PATH)
+    _add_preflight(app, parts, PATH, "POST")
 
 
 def _add_ends(app: QuartTrio, parts: Parts, ends: SessionEnds) -> None:
@@ -158,25 +191,25 @@ def _add_ends(app: QuartTrio, parts: Parts, ends: SessionEnds) -> None:
         refused = ends.check_head(session_id, head)
         if isinstance(refused, Answer):
             return parts.respond(refused)
-        body = await _read_body(parts.limits.request_timeout_seconds)
-        if isinstance(body, Answer):
-            return parts.respond(body)
+        body = await _read_within(MAX_MEMBER_BYTES, None, parts.limits.request_timeout_seconds)
         return parts.respond(await ends.answer(session_id, head, body))
 
-    _add_preflight(app, parts, rule)
+    _add_preflight(app, parts, rule, "POST")
 
 
-def _add_preflight(app: QuartTrio, parts: Parts, rule: str) -> None:
-    async def preflight(session_id: str = "") -> Response:  # noqa: ARG001 - the path has it
+def _add_preflight(app: QuartTrio, parts: Parts, rule: str, *methods: str) -> None:
+    async def preflight(**_parameters: str) -> Response:
         response = parts.respond(Answer(204, b"", "preflight"))
         response.headers.remove("Content-Type")
         response.headers.remove("Content-Length")  # RFC 9110, section 8.6: none in a 204
-        response.headers["Allow"] = "OPTIONS, POST"
+        response.headers["Allow"] = ", ".join(sorted({"OPTIONS", *methods}))
         for name, value in parts.edge.preflight_headers(_header("Origin")):
             response.headers[name.decode("latin1")] = value.decode("latin1")
         return response
 
-    app.add_url_rule(rule, f"preflight {rule}", preflight, methods=["OPTIONS"])
+    endpoint = f"OPTIONS {rule}"
+    if endpoint not in app.view_functions:
+        app.add_url_rule(rule, endpoint, preflight, methods=["OPTIONS"])
 
 
 def _add_operators(app: QuartTrio, parts: Parts) -> None:
@@ -200,28 +233,45 @@ def _add_operators(app: QuartTrio, parts: Parts) -> None:
         return parts.respond(Answer(200, body, "ok", content_type.encode()))
 
 
-def _add_policy(app: QuartTrio, parts: Parts, policy: PolicyAdmin) -> None:
-    def add(method: str, rule: str, handler: Handler) -> None:
-        async def serve(name: str = "") -> Response:
-            claims = policy.check(_header("Authorization"))
-            if isinstance(claims, Answer):
-                return parts.respond(claims)
-            body = await _read_body(parts.limits.request_timeout_seconds)
-            if isinstance(body, Answer):
-                return parts.respond(body)
-            call = Call(claims, request.args, _header("Content-Type"), body, name)
-            return parts.respond(await policy.answer(handler, call))
+def _add_cold(app: QuartTrio, parts: Parts, surface: ColdSurface, route: ColdRoute) -> None:
+    async def serve(**parameters: str) -> Response:
+        async def read_within(limit: int, setting: str | None) -> bytes:
+            return await _read_within(limit, setting, parts.limits.request_timeout_seconds)
 
-        app.add_url_rule(rule, f"{method} {rule}", serve, methods=[method])
+        call = Call(
+            route.method,
+            request.path,
+            parameters,
+            request.args.to_dict(),
+            cast("dict[str, str]", request.headers),
+            request.remote_addr or "",
+            parts.request_id().decode("ascii"),
+            read_within,
+        )
+        try:
+            return parts.respond(await route.handler(call))
+        except RefusedError as refused:
+            return parts.respond(refused.answer(surface.refuse))
 
-    for (method, rule), handler in policy.routes().items():
-        add(method, rule, handler)
+    app.add_url_rule(
+        route.rule,
+        f"{route.method} {route.rule}",
+        serve,
+        methods=[route.method],
+        provide_automatic_options=False,
+    )
+    if route.cross_origin:
+        methods = {other.method for other in surface.routes if other.rule == route.rule}
+        _add_preflight(app, parts, route.rule, *methods)
+
+
+def _asked() -> Request | Websocket:
+    # A WebSocket handshake has no route here, but its refusal is an answer, too.
+    return request if has_request_context() else websocket
 
 
 def _header(name: str) -> bytes:
-    # A WebSocket handshake has no route here, but its refusal is an answer, too.
-    asked = request if has_request_context() else websocket
-    return asked.headers.get(name, "").encode("latin1")
+    return _asked().headers.get(name, "").encode("latin1")
 
 
 def _head() -> Head:
@@ -237,14 +287,25 @@ def _head() -> Head:
     )
 
 
-async def _read_body(limit_seconds: float) -> bytes | Answer:
-    """Read the body within its bounds of size and time."""
+async def _read_within(limit: int, setting: str | None, limit_seconds: float) -> bytes:
+    """Read the body of a cold route within its own bounds, or raise RefusedError."""
+    body = bytearray()
+    seen = request.content_length or 0
     try:
         with trio.fail_after(limit_seconds):
-            return cast("bytes", await request.get_data(cache=False))
+            if seen <= limit:
+                async for chunk in request.body:
+                    body += chunk
+                    if len(body) > limit:
+                        break
     except trio.TooSlowError:
-        return problem_answer(
+        raise RefusedError(
             Problem.REQUEST_TIMEOUT, setting="request_timeout_seconds", limit=limit_seconds
-        )
+        ) from None
     except RequestEntityTooLarge:
-        return problem_answer(Problem.BODY_TOO_LARGE, limit=MAX_MEMBER_BYTES)
+        seen = max(seen, limit + 1)
+    seen = max(seen, len(body))
+    if seen > limit:
+        detail = f"the body has more than {limit} bytes"
+        raise RefusedError(Problem.BODY_TOO_LARGE, detail, setting=setting, limit=limit, seen=seen)
+    return bytes(body)

@@ -68,7 +68,7 @@ class Edge:
             return headers
         return (
             *headers,
-            (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+            (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
             (
                 b"access-control-allow-headers",
                 b"Authorization, Content-Type, X-Batch-Meta, X-Client-Dropped, X-Request-Id",
@@ -83,6 +83,16 @@ class Edge:
         return [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
+            (b"x-request-id", request_id),
+            *self._further_headers(answer, origin),
+        ]
+
+    def stream_headers(
+        self, answer: Answer, request_id: bytes, origin: bytes
+    ) -> list[tuple[bytes, bytes]]:
+        """Give the headers of an answer whose length is not known, or is among its own."""
+        return [
+            (b"content-type", answer.content_type),
             (b"x-request-id", request_id),
             *self._further_headers(answer, origin),
         ]

@@ -123,7 +123,7 @@ class RequestRefusedError(Exception):
         self.answer = answer
 
 
-class Call(NamedTuple):
+class AdminCall(NamedTuple):
     """One request of a platform admin. `name` is the path's variable part.
 
     What cannot be read out of it raises RequestRefusedError.

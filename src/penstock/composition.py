@@ -99,8 +99,8 @@ def compose_front(
             exposition,
             AppLimits(settings.request_timeout_seconds, settings.max_header_count),
             __version__,
-            _policy_admin(settings, plant, desk),
             ends,
+            (_policy_admin(settings, plant, desk).surface(),),
         )
     )
     front_limits = FrontLimits(

@@ -126,7 +126,7 @@ class Office:
             exposition=nobody,
             limits=AppLimits(10, 64),
             version="test",
-            policy=PolicyAdmin(verifier, self.desk, self.sluice, self.clock),
+            surfaces=(PolicyAdmin(verifier, self.desk, self.sluice, self.clock).surface(),),
         )
         self.client = create_app(parts).test_client()
 

@@ -23,7 +23,7 @@ from penstock.engine.sluice import Sluice
 from penstock.engine.stress import Readings
 from penstock.http.admin_policy import PREFIX, PolicyAdmin
 from penstock.http.exchange import Answer
-from penstock.http.policy_requests import Call
+from penstock.http.policy_requests import AdminCall
 from penstock.http.user_tokens import UserTokenVerifier
 
 ORG, SESSION, PERSON = (str(UUID(int=n)) for n in (8, 9, 10))
@@ -95,7 +95,7 @@ class Service:
             if parts.path.startswith(start):
                 rule, name = f"{start}<name>", parts.path.removeprefix(start)
         content_type = headers.get("Content-Type", "").encode()
-        call = Call(claims, dict(parse_qsl(parts.query)), content_type, body, name)
+        call = AdminCall(claims, dict(parse_qsl(parts.query)), content_type, body, name)
         return trio.run(self.admin.answer, self.admin.routes()[method, rule], call)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
