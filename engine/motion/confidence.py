@@ -21,8 +21,13 @@ _UNSEEN: Final = (0.05, 0.2)
 NOISE_DEGREES: Final = 10
 
 
-def confidence(figures: Mapping[str, Any], likeness: Sequence[float]) -> tuple[str, list[str]]:
-    """Give the level and why it is not higher; `likeness` is each repetition's to the others."""
+def confidence(
+    figures: Mapping[str, Any], likeness: Sequence[float], partly: int = 0
+) -> tuple[str, list[str]]:
+    """Give the level and why it is not higher.
+
+    `likeness` is each repetition's to the others; of `partly` many a gap hides how far they went.
+    """
     serious: list[str] = []
     slight: list[str] = []
 
@@ -52,6 +57,8 @@ def confidence(figures: Mapping[str, Any], likeness: Sequence[float]) -> tuple[s
             _UNLIKE,
             "the repetitions differ from each other in how the body moved",
         )
+        if partly:
+            slight.append(f"how far {partly} of {count} repetitions went was not seen")
         middle = figures["rep_range_median_deg"]
         if middle is not None and middle < 2 * NOISE_DEGREES:
             slight.append(

@@ -65,7 +65,7 @@ def session_metrics(found: Concluded, account: Account = NO_ACCOUNT) -> dict[str
     if folded.first_ms is not None and found.newest_ms is not None:
         duration = found.newest_ms - folded.first_ms
     seconds = [(one.end_ms - one.start_ms) / 1000 for one in whole]
-    ranges = [one.degrees for one in whole if one.degrees is not None]
+    ranges = _filled([one for one in found.repetitions if not one.cut])
     tracked = _tracked(folded)
     gap_list = _gaps(found, account)
     longest = max((one["length_ms"] for one in gap_list), default=0)
@@ -106,7 +106,8 @@ def session_metrics(found: Concluded, account: Account = NO_ACCOUNT) -> dict[str
         "motion_from_start": not folded.anew,
         "client_reported": dict(account.reported) or None,
     }
-    level, reasons = confidence(result, [one.likeness for one in found.repetitions if one.seen])
+    likeness = [one.likeness for one in found.repetitions if one.seen]
+    level, reasons = confidence(result, likeness, sum(one.partly for one in found.repetitions))
     result["confidence"], result["confidence_reasons"] = level, reasons
     return result
 
@@ -152,7 +153,7 @@ def _repetition(one: Repetition, place: int, *, lowers: bool | None) -> dict[str
         "end_ms": one.end_ms,
         "duration_s": _seconds(one.end_ms - one.start_ms),
         "side": None if one.side == "middle" else one.side,
-        "range_deg": _rounded(one.degrees, 1),
+        "range_deg": None if one.partly else _rounded(one.degrees, 1),
         "out_s": out,
         "hold_s": _seconds(one.hold_ms),
         "back_s": back,
@@ -253,6 +254,20 @@ def _index(left: float | None, right: float | None) -> float | None:
     if left is None or right is None or left + right <= 0:
         return None
     return _rounded((right - left) / (0.5 * (right + left)) * 100, 1)
+
+
+def _filled(whole: Sequence[Repetition]) -> list[float]:
+    """Give every repetition's range; what was not seen is taken as the mean of its neighbours'.
+
+    Where depth changes through a set, leaving such repetitions out would move the median by more
+    than they can differ from their neighbours. What was seen of them is the least it can be.
+    """
+    places = [n for n, one in enumerate(whole) if one.degrees is not None and not one.partly]
+    if not places:
+        return []
+    known = [whole[n].degrees or 0.0 for n in places]
+    between = np.interp(np.arange(len(whole)), places, known).tolist()
+    return [max(value, one.degrees or 0.0) for value, one in zip(between, whole, strict=True)]
 
 
 def _trend(values: Sequence[float]) -> float | None:

@@ -5,7 +5,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from penstock.engine.motion.counting import Counted, Excursion, Side
+from penstock.engine.motion.counting import Counted
+from penstock.engine.motion.excursions import Excursion, Side
+from penstock.engine.motion.track import Track
 
 _SIDES: Final[tuple[Side, ...]] = ("left", "right", "both", "middle")
 # A side that goes through less than this share of the other one does not take part.
@@ -33,6 +35,8 @@ _STORED = np.dtype(
 )
 STORED_BYTES: Final = _STORED.itemsize
 _NO_TIME: Final = -1
+# Beside the bit that says whether it was cut.
+_PARTLY: Final = 2
 
 
 class Repetition(NamedTuple):
@@ -42,7 +46,8 @@ class Repetition(NamedTuple):
     `out`, `hold` and `back` are the ways from the resting position to the turn and back, and the
     stay there. `unseen` is the share
     of its time without frames. A `cut` one began before the session or ended after it; one that
-    was not `seen` took place where frames are missing.
+    was not `seen` took place where frames are missing. One that is `partly` seen went through
+    `degrees` at least: a gap hides how far it really went.
     """
 
     start_ms: int
@@ -62,6 +67,7 @@ class Repetition(NamedTuple):
     side: Side
     cut: bool
     seen: bool
+    partly: bool = False
 
 
 def repetitions(counted: Counted) -> list[Repetition]:
@@ -87,6 +93,11 @@ def _told(counted: Counted, one: Excursion, departs: dict[Side, list[int]]) -> R
     left, right = _range_of(counted, "left", one), _range_of(counted, "right", one)
     side = one.side
     degrees = _range_of(counted, side, one)
+    partly = degrees is None and counted.angle == counted.joint
+    if partly:
+        degrees = max(
+            abs(track.value[n] - track.value[m]) for m in (n - 1, n + 1) if 0 <= m < len(track)
+        )
     turning = track if counted.angle == counted.joint else None
     if side != "middle" and counted.side != "both" and left and right:
         both = min(left, right) > _TAKES_PART * max(left, right)
@@ -110,6 +121,7 @@ def _told(counted: Counted, one: Excursion, departs: dict[Side, list[int]]) -> R
         side,
         not whole,
         seen=True,
+        partly=partly,
     )
 
 
@@ -119,15 +131,28 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _range_of(counted: Counted, side: Side, one: Excursion) -> float | None:
-    """Give how far a side's angle went within a repetition."""
+    """Give how far a side's angle went within a repetition; None where a gap hides how far."""
     if side == one.side and counted.angle == counted.joint:
-        return one.degrees
+        return _of_ways(counted.tracks[side], one.number)
     track = counted.angles.get(side)
     if track is None:
         return None
+    inside = slice(bisect_left(track.at, one.start), bisect_right(track.at, one.end))
+    if any(track.gap[inside]):
+        return None
     ends = track.at_times([one.start, one.turn, one.end]).tolist()
-    inside = track.value[bisect_left(track.at, one.start) : bisect_right(track.at, one.end)]
-    return float(max(*ends, *inside) - min(*ends, *inside))
+    value = track.value[inside]
+    return float(max(*ends, *value) - min(*ends, *value))
+
+
+def _of_ways(track: Track, n: int) -> float | None:
+    """Give the mean of the ways to a turn and back, of those whose both ends were seen."""
+    found = [
+        abs(track.value[n] - track.value[m])
+        for m in (n - 1, n + 1)
+        if 0 <= m < len(track) and not track.gap[n] and not track.gap[m]
+    ]
+    return sum(found) / len(found) if found else None
 
 
 def stored(found: list[Repetition]) -> bytes:
@@ -138,6 +163,8 @@ def stored(found: list[Repetition]) -> bytes:
             value = getattr(one, name)
             if name == "side":
                 value = _SIDES.index(one.side)
+            elif name == "cut":
+                value = one.cut + _PARTLY * one.partly
             elif value is None:
                 value = _NO_TIME if name.endswith("_ms") else np.nan
             row[name] = value
@@ -154,6 +181,7 @@ def restored(data: bytes) -> list[Repetition]:
         for name in ("degrees", "left", "right", "speed", "sparc", "ldlj"):
             plain[name] = None if plain[name] != plain[name] else plain[name]
         plain["side"] = _SIDES[plain["side"]]
-        plain["cut"], plain["seen"] = bool(plain["cut"]), bool(plain["seen"])
+        plain["partly"] = bool(plain["cut"] & _PARTLY)
+        plain["cut"], plain["seen"] = bool(plain["cut"] & 1), bool(plain["seen"])
         found.append(Repetition(**plain))
     return found

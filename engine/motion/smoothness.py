@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.engine.motion.exercises import WEIGHTS
+from penstock.engine.motion.line import Swings
 from penstock.engine.motion.signals import SIDED, SIGNALS, Floats
-from penstock.engine.motion.turning import Swings
 from penstock.engine.motion.turns import Records, Times
 
 Doubles = npt.NDArray[np.float64]

@@ -15,8 +15,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from penstock.engine.motion.turning import FLOOR_DEGREES, NEAR_DEGREES, NEAR_SHARE
-from penstock.engine.motion.turns import UNKNOWN, Records
+from penstock.engine.motion.turns import (
+    FLOOR_DEGREES,
+    NEAR_DEGREES,
+    NEAR_SHARE,
+    UNKNOWN,
+    Records,
+)
 
 # A swing counts from this share of the usual large one on; hysteresis at 0.3 and 0.7 of the range,
 # which counts every set of UI-PRMD, is 0.4. Patients who tire go through less.

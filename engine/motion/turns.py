@@ -33,6 +33,12 @@ TURN: Final = np.dtype(
     ]
 )
 UNKNOWN: Final = -32768
+# Changes of a joint's angle in one camera's picture below about this are noise.
+FLOOR_DEGREES: Final = 10.0
+# Nearer than this to a turn's value the signal has not left it, or has arrived.
+NEAR_DEGREES: Final = FLOOR_DEGREES / 2
+# Or than this share of the swing, as larger ones are noisier in what comes before and after.
+NEAR_SHARE: Final = 0.1
 TAIL: Final = np.dtype(
     [
         ("points", "u1"),

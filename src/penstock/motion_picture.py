@@ -103,7 +103,7 @@ def _axes(scale: _Scale, name: str) -> Iterable[str]:
 
 def _repetitions(scale: _Scale, found: Sequence[Repetition]) -> Iterable[str]:
     for number, one in enumerate(found, 1):
-        degrees = "" if one.degrees is None else f", {one.degrees:.0f}"
+        degrees = "" if one.degrees is None or one.partly else f", {one.degrees:.0f}"
         told = (
             f"repetition {number}, {one.side}{degrees}"
             if one.seen
