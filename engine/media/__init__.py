@@ -1,0 +1,1 @@
+"""What the video did while a patient exercised: its events, and the figures made of them. Pure."""
