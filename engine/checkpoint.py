@@ -4,6 +4,7 @@ import binascii
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
+from penstock.engine.losses import Span, plain_spans, read_spans
 from penstock.engine.motion.motion import BEGUN_ANEW, NO_MOTION, Motion, dumped, loaded
 from penstock.engine.outcomes import Tally
 from penstock.engine.timeline import Timeline
@@ -38,6 +39,7 @@ class Checkpoint(NamedTuple):
     tally: Tally
     motion: Motion = NO_MOTION
     motion_due: bool = True
+    losses: tuple[Span, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Give JSON-ready values."""
@@ -49,6 +51,7 @@ class Checkpoint(NamedTuple):
             "timeline": asdict(self.timeline),
             "tally": self.tally.plain(),
             "motion": written_motion(self),
+            **({"losses": plain_spans(self.losses)} if self.losses else {}),
         }
 
     @classmethod
@@ -68,6 +71,7 @@ class Checkpoint(NamedTuple):
             Tally.from_plain(plain["tally"]),
             none if motion is None else _read_motion(motion),
             motion_due=motion is not None or none is NO_MOTION,
+            losses=read_spans(plain.get("losses", [])),
         )
 
 

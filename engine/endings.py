@@ -4,18 +4,25 @@ Theory of operation
 -------------------
 ::
 
-    no more frames -> what waits goes to disk, ahead of everybody else's -> the final goes to the
-    ledger, in the lane that is served first -> the session has ended
+    no more frames -> what waits goes to disk, ahead of everybody else's -> the final and the order
+    to deliver it go to the ledger, in the lane that is served first -> the session has ended
+    -> the replay is stored -> the aggregates are published
 
 An end runs in a task of its own: a client that hangs up leaves it running, and one that asks again
 waits for the same one. The ledger's commit is the point of no return. Before it, whatever fails
 leaves the session as it was, and the client, told so, still has its end to send again. After it the
-session takes no frames: its final is kept here for as long as there is room, and in the ledger.
+session takes no frames: its final is kept here for as long as there is room, and in the ledger. The
+rest of the way is `deliveries`' work: the client's answer waits for the replay, and a moment for
+Core, without which it is right as well.
+
+A session that the service closes by itself ends the same way, but *provisionally*: it may go on,
+and its next end makes the next revision.
 
 ============  ==============================================================================
 answer        what it means
 ============  ==============================================================================
-Ended         the final is on disk; asked again with the same status, it is the same
+Ended         the final is on disk, its replay stored; asked again with the same status, the same
+EndUnstored   the final is on disk, the replay is not stored yet: ask again
 EndConflict   it has ended before, and otherwise
 EndDelayed    it could not be written in time: nothing has changed, ask again
 EndFailed     a fault of this software, in the log: nothing has changed
@@ -25,14 +32,24 @@ EndFailed     a fault of this software, in the log: nothing has changed
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import trio
 
+from penstock.engine.blob_port import BlobReason
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
-from penstock.engine.finals import EndRequest, Final, make_final
-from penstock.engine.ledger_port import Ledger, LedgerReason, LedgerUnavailableError
+from penstock.engine.deliveries import Deliveries
+from penstock.engine.delivery_records import Delivery, DeliveryEntry, DeliveryOf, Progress
+from penstock.engine.finals import EndRequest, Final, make_final, superseded
+from penstock.engine.ledger_port import (
+    Ledger,
+    LedgerReason,
+    LedgerUnavailableError,
+    Together,
+)
 from penstock.engine.outcomes import FrameLedger, Reason
-from penstock.engine.receipts import Committed, Lane
+from penstock.engine.ports import Clock
+from penstock.engine.receipts import Committed, Lane, Refused
 from penstock.engine.records import FinalEntry, FinalOf
 from penstock.engine.writer import Writer
 
@@ -41,9 +58,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, frozen=True)
 class Ended:
-    """The session has ended, and its final is on disk."""
+    """The session has ended, and its final is on disk, with its replay in its place."""
 
     final: Final
+    progress: Progress
+
+
+@dataclass(slots=True, frozen=True)
+class EndUnstored:
+    """The session has ended and its final is on disk; its replay is still to be stored."""
+
+    detail: str
+    retry_after: float
+    code: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -81,7 +108,15 @@ SHUTTING_DOWN = EndDelayed("the service is shutting down", 5.0, Reason.DRAINING.
 # The spool and the ledger are usually mended by somebody or something; a second is too soon.
 _RETRY_SECONDS = 5.0
 
-EndOutcome = Ended | EndConflict | EndDelayed | EndFailed | SessionUnknown | WrongOwner
+# Core is not what an end needs: an answer that waits longer for it gains nothing.
+_PUBLISH_WAIT_SECONDS = 2.0
+# A provisional final and the client's own may be made at once; the loser has its turn again.
+_MOST_TURNS = 4
+
+EndOutcome = (
+    Ended | EndUnstored | EndConflict | EndDelayed | EndFailed | SessionUnknown | WrongOwner
+)
+_Closed = Final | EndConflict | EndDelayed | EndFailed | SessionUnknown | WrongOwner
 
 
 @dataclass(slots=True, eq=False)
@@ -90,7 +125,7 @@ class _Ending:
 
     request: EndRequest
     done: trio.Event = field(default_factory=trio.Event)
-    outcome: EndOutcome = SHUTTING_DOWN
+    outcome: _Closed = SHUTTING_DOWN
 
 
 class Endings:
@@ -101,27 +136,50 @@ class Endings:
         nursery: trio.Nursery,
         writer: Writer,
         ledger: Ledger,
+        deliveries: Deliveries,
         frames: FrameLedger,
         settle: Callable[[SessionIdentity], Awaitable[Checkpoint | EndDelayed | None]],
+        release: Callable[[str], bool],
         forget: Callable[[str], None],
+        clock: Clock,
         *,
         max_kept: int,
         wait_seconds: float,
     ) -> None:
-        """Work for a registry: `settle` brings a session to disk, `forget` lets go of it."""
+        """Work for a registry.
+
+        `settle` brings a session to disk, `release` closes its file and says whether there is one,
+        `forget` lets go of the session.
+        """
         self._nursery = nursery
         self._writer = writer
         self._ledger = ledger
+        self._deliveries = deliveries
         self._frames = frames
         self._settle = settle
+        self._release = release
         self._forget = forget
+        self._clock = clock
         self._max_kept = max_kept
         self._wait_seconds = wait_seconds
         self._ends: dict[str, _Ending | Final] = {}
+        # The newest revision of sessions that may go on.
+        self._provisional: dict[str, int] = {}
 
     def __contains__(self, session_id: str) -> bool:
         """Say whether a session takes no more frames: it has ended, or is about to."""
-        return session_id in self._ends
+        end = self._ends.get(session_id)
+        return isinstance(end, Final) or (end is not None and not end.request.provisional)
+
+    def closing(self, session_id: str) -> trio.Event | None:
+        """Give what is set when the service has closed a session, if it is about to."""
+        end = self._ends.get(session_id)
+        return end.done if isinstance(end, _Ending) and end.request.provisional else None
+
+    @property
+    def under_way(self) -> int:
+        """Count the ends that are under way."""
+        return sum(isinstance(end, _Ending) for end in self._ends.values())
 
     async def look_up(self, session_id: str) -> Final | None:
         """Ask the ledger for a session's final, and remember it."""
@@ -137,7 +195,15 @@ class Endings:
         return final
 
     def _keep(self, final: Final) -> None:
-        self._ends[final.identity.session_id] = final
+        session_id = final.identity.session_id
+        if final.provisional:
+            self._provisional[session_id] = final.revision
+            # Without it, the ledger says so when the next revision is committed.
+            if len(self._provisional) > self._max_kept:
+                del self._provisional[next(iter(self._provisional))]
+            return
+        self._provisional.pop(session_id, None)
+        self._ends[session_id] = final
         # The ledger has them all; only ends under way must not be forgotten.
         if len(self._ends) > self._max_kept:
             oldest = next((n for n, end in self._ends.items() if isinstance(end, Final)), None)
@@ -145,65 +211,139 @@ class Endings:
                 del self._ends[oldest]
 
     async def end(self, identity: SessionIdentity, request: EndRequest) -> EndOutcome:
-        """End a session, or say how it ended; wait for the ledger, but not for ever."""
-        end = self._ends.get(identity.session_id)
+        """End a session, or say how it ended; wait for the ledger and the replay, not for ever."""
+        with trio.move_on_after(self._wait_seconds):
+            try:
+                closed = await self._close(identity, request)
+                if isinstance(closed, Final):
+                    return await self._delivered(closed)
+            except LedgerUnavailableError as unavailable:
+                return _delayed(unavailable)
+            return closed
+        return EndDelayed(
+            f"the end is under way; it is not done after {self._wait_seconds:g} s",
+            self._wait_seconds,
+            "end_delayed",
+        )
+
+    async def _close(self, identity: SessionIdentity, request: EndRequest) -> _Closed:
+        """Have the final committed, once, whoever asks."""
+        session_id = identity.session_id
+        while (closing := self.closing(session_id)) is not None and not request.provisional:
+            await closing.wait()
+        end = self._ends.get(session_id)
         if isinstance(end, Final):
             return _again(end, identity, request)
         if end is None:
-            end = self._ends[identity.session_id] = _Ending(request)
+            end = self._ends[session_id] = _Ending(request)
             self._nursery.start_soon(self._run, identity, end)
-        with trio.move_on_after(self._wait_seconds) as waiting:
-            await end.done.wait()
-        if waiting.cancelled_caught:
-            return EndDelayed(
-                f"the end is under way; it is not on disk after {self._wait_seconds:g} s",
-                self._wait_seconds,
-                "end_delayed",
-            )
-        if isinstance(end.outcome, Ended):
-            return _again(end.outcome.final, identity, request)
+        await end.done.wait()
+        if isinstance(end.outcome, Final):
+            return _again(end.outcome, identity, request)
         return end.outcome
+
+    async def _delivered(self, final: Final) -> EndOutcome:
+        """Wait for a final's replay, and for a moment for its publication."""
+        session_id = final.identity.session_id
+        attempt = self._deliveries.under_way(session_id, final.revision)
+        if attempt is None:
+            delivery = await self._ledger.read(DeliveryOf(session_id))
+            if delivery is None or delivery.progress.done:
+                return Ended(final, _NOTHING_DUE if delivery is None else delivery.progress)
+            attempt = self._deliveries.begin_nowait(delivery)
+        await attempt.stored.wait()
+        if not attempt.progress.stored:
+            code = attempt.blob_reason or BlobReason.IO_ERROR
+            detail = f"the session has ended; its replay is not stored yet: {code.meaning}"
+            return EndUnstored(detail, _RETRY_SECONDS, code.value)
+        with trio.move_on_after(_PUBLISH_WAIT_SECONDS):
+            await attempt.finished.wait()
+        return Ended(final, attempt.progress)
 
     async def _run(self, identity: SessionIdentity, ending: _Ending) -> None:
         session_id = identity.session_id
         try:
             ending.outcome = await self._end(identity, ending.request)
         except LedgerUnavailableError as unavailable:
-            ending.outcome = EndDelayed(
-                unavailable.detail, _RETRY_SECONDS, unavailable.reason.value
-            )
+            ending.outcome = _delayed(unavailable)
         except Exception:
             logger.exception("session.end_failed", extra={"session_id": session_id})
             ending.outcome = EndFailed()
         finally:
             if self._ends.get(session_id) is ending:
                 del self._ends[session_id]
-            if isinstance(ending.outcome, Ended | EndConflict):
+            if isinstance(ending.outcome, Final):
+                self._keep(ending.outcome)
+            elif isinstance(ending.outcome, EndConflict):
                 self._keep(ending.outcome.final)
             ending.done.set()
 
-    async def _end(self, identity: SessionIdentity, request: EndRequest) -> EndOutcome:
+    async def _end(self, identity: SessionIdentity, request: EndRequest) -> _Closed:
+        for _ in range(_MOST_TURNS):
+            made = await self._make(identity, request)
+            if not isinstance(made, _Made):
+                return made
+            answer = await self._commit(made)
+            if isinstance(answer, Committed):
+                for frames, reason in request.unsent:
+                    self._frames.leave_unsent(None, reason, frames)
+                self._forget(identity.session_id)
+                return made.final
+            if answer.reason is not LedgerReason.CONFLICT:
+                retry_after = answer.retry_after or _RETRY_SECONDS
+                return EndDelayed(answer.detail, retry_after, answer.reason.value)
+            # Another process was quicker, or this one has forgotten a provisional final.
+            before = await self.look_up(identity.session_id)
+            if before is not None and not before.provisional:
+                self._forget(identity.session_id)
+                return _again(before, identity, request)
+        return EndDelayed("others end the session at the same time", _RETRY_SECONDS, "end_delayed")
+
+    async def _make(self, identity: SessionIdentity, request: EndRequest) -> "_Made | _Closed":
+        """Make the final that is to be committed, or say why there will be none."""
+        session_id = identity.session_id
         settled = await self._settle(identity)
         if isinstance(settled, EndDelayed):
             return settled
-        if settled is None:
-            before = await self.look_up(identity.session_id)
-            return SessionUnknown() if before is None else _again(before, identity, request)
-        if settled.identity != identity:
+        if settled is not None:
+            if settled.identity != identity:
+                return WrongOwner()
+            revision = self._provisional.get(session_id, 0) + 1
+            return _Made(make_final(settled, request, revision), self._release(session_id))
+        before = await self.look_up(session_id)
+        if before is None:
+            return SessionUnknown()
+        if before.identity != identity:
             return WrongOwner()
-        final = make_final(settled, request)
-        answer = await self._writer.enter_nowait(_entry(final), Lane.FINAL).wait()
-        if isinstance(answer, Committed):
-            for frames, reason in request.unsent:
-                self._frames.leave_unsent(None, reason, frames)
-            self._forget(identity.session_id)
-            return Ended(final)
-        if answer.reason is LedgerReason.CONFLICT:
-            before = await self.look_up(identity.session_id)
-            if before is not None:
-                self._forget(identity.session_id)
-                return _again(before, identity, request)
-        return EndDelayed(answer.detail, answer.retry_after or _RETRY_SECONDS, answer.reason.value)
+        if not before.provisional or request.provisional:
+            return _again(before, identity, request)
+        return _Made(superseded(before, request), replay_due=False)
+
+    async def _commit(self, made: "_Made") -> Committed | Refused:
+        """Pass the point of no return, and bring the final on its way."""
+        entry, replay_due = _entry(made.final), made.replay_due
+        now = int(self._clock.unix() * 1000)
+        order = DeliveryEntry(entry.session_id, entry.revision, entry.org_id, replay_due, now)
+        both = Together((entry, order))
+        answer = await self._writer.enter_nowait(both, Lane.FINAL).wait()
+        # What takes over an older revision's replay is in the ledger's words, so it is begun there.
+        if isinstance(answer, Committed) and (replay_due or entry.revision == 1):
+            self._deliveries.begin_nowait(Delivery(entry, Progress(replay_due)))
+        return answer
+
+
+class _Made(NamedTuple):
+    """A final to be committed, and whether it has frames that no blob holds yet."""
+
+    final: Final
+    replay_due: bool
+
+
+_NOTHING_DUE = Progress(replay_due=False)
+
+
+def _delayed(unavailable: LedgerUnavailableError) -> EndDelayed:
+    return EndDelayed(unavailable.detail, _RETRY_SECONDS, unavailable.reason.value)
 
 
 def _entry(final: Final) -> FinalEntry:
@@ -219,7 +359,7 @@ def _entry(final: Final) -> FinalEntry:
     )
 
 
-def _again(final: Final, identity: SessionIdentity, request: EndRequest) -> EndOutcome:
+def _again(final: Final, identity: SessionIdentity, request: EndRequest) -> _Closed:
     if final.identity != identity:
         return WrongOwner()
-    return Ended(final) if final.status is request.status else EndConflict(final)
+    return final if final.status is request.status else EndConflict(final)

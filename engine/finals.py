@@ -2,17 +2,23 @@
 
 Pure: a checkpoint and the client's words in, one value out. What it claims is only what is on disk,
 so the checkpoint must hold nothing pending.
+
+A session that the service itself closed has a *provisional* final. When its client ends it after
+all, the final of the next revision takes its place.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.figures import figures
 from penstock.engine.outcomes import Outcome, Reason, Tally
 from penstock.engine.unsent import Unsent
 
-FINAL_VERSION = 1
+FINAL_VERSION = 2
+# Without figures, and never provisional.
+_WITHOUT_FIGURES = 1
 
 # A client's count and ours differ by what was under way when it counted, a batch or two. What is
 # more than this share of its attempts, and more than these frames, needs another explanation.
@@ -37,6 +43,7 @@ class EndRequest(NamedTuple):
     exercise_id: str | None = None
     frames_attempted: int | None = None
     unsent: tuple[Unsent, ...] = ()
+    provisional: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,6 +67,10 @@ class Final:
     suspicious_gap: bool
     completeness: float | None
     tally: dict[str, int]
+    provisional: bool = False
+    session_metrics: dict[str, Any] = field(default_factory=dict)
+    rep_metrics: list[dict[str, Any]] = field(default_factory=list)
+    media_metrics: dict[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
         """Give JSON-ready values."""
@@ -74,26 +85,30 @@ class Final:
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Self:
         """Rebuild from `plain`; a foreign value raises KeyError or ValueError."""
-        if plain["v"] != FINAL_VERSION:
-            raise ValueError(f"final version {plain['v']}, not {FINAL_VERSION}")
+        version = plain["v"]
+        if version not in (_WITHOUT_FIGURES, FINAL_VERSION):
+            raise ValueError(f"final version {version}, not {FINAL_VERSION}")
         identity = SessionIdentity(plain["session_id"], plain["principal_id"], plain["org_id"])
-        values = {name: plain[name] for name in _PLAIN}
+        names = _PLAIN if version == FINAL_VERSION else _PLAIN_BEFORE
+        values = {name: plain[name] for name in names}
         return cls(identity, **values | {"status": ClientStatus(values["status"])})
 
 
 _PLAIN = tuple(name for name in Final.__dataclass_fields__ if name != "identity")
+_PLAIN_BEFORE = _PLAIN[: _PLAIN.index("provisional")]
 
 
-def make_final(checkpoint: Checkpoint, request: EndRequest) -> Final:
-    """Set what the client attempted against what was received."""
+def make_final(checkpoint: Checkpoint, request: EndRequest, revision: int = 1) -> Final:
+    """Set what the client attempted against what was received, and take the figures."""
     tally = checkpoint.tally.settled()
     for frames, reason in request.unsent:
         tally.unsent[reason] = tally.unsent.get(reason, 0) + frames
     received = checkpoint.accepted_frames
+    found = figures(checkpoint.motion, received, tally, checkpoint.losses)
     attempted = request.frames_attempted
     return Final(
         identity=checkpoint.identity,
-        revision=1,
+        revision=revision,
         status=request.status,
         ended_unix_ms=request.ended_unix_ms,
         started_unix_ms=checkpoint.started_unix_ms,
@@ -106,6 +121,30 @@ def make_final(checkpoint: Checkpoint, request: EndRequest) -> Final:
         suspicious_gap=_suspicious(tally, attempted),
         completeness=_completeness(tally, attempted),
         tally=tally.plain(),
+        provisional=request.provisional,
+        session_metrics=found.session_metrics,
+        rep_metrics=found.rep_metrics,
+    )
+
+
+def superseded(final: Final, request: EndRequest) -> Final:
+    """Give the next revision of a session of which nothing is left but its provisional final."""
+    attempted = request.frames_attempted
+    tally = Tally.from_plain(final.tally)
+    for frames, reason in request.unsent:
+        tally.unsent[reason] = tally.unsent.get(reason, 0) + frames
+    return replace(
+        final,
+        revision=final.revision + 1,
+        status=request.status,
+        ended_unix_ms=request.ended_unix_ms,
+        exercise_id=request.exercise_id,
+        frames_attempted=attempted,
+        frames_dropped=max(0, (attempted or 0) - final.frames_received),
+        suspicious_gap=_suspicious(tally, attempted),
+        completeness=_completeness(tally, attempted),
+        tally=tally.plain(),
+        provisional=request.provisional,
     )
 
 

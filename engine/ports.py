@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from penstock.engine.blob_port import Content
 from penstock.engine.checkpoint import Checkpoint
 from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Reason
@@ -144,6 +145,22 @@ class Spool(Protocol):
 
     def release(self, session_id: str) -> None:
         """Close the session's file; the next append opens it again."""
+        ...
+
+    def touched_unix(self, session_id: str) -> float:
+        """Say when a session's file was last written; 0 when there is none."""
+        ...
+
+    def left_behind(self) -> list[str]:
+        """Give the sessions that the spool `holds`. Never blocks."""
+        ...
+
+    def content(self, session_id: str) -> Content:
+        """Give a session's file as content for the blob store."""
+        ...
+
+    def remove(self, session_id: str) -> None:
+        """Remove a session's file, if there is one. What is not there is fine."""
         ...
 
     def probe(self) -> SpoolHealth:

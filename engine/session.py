@@ -31,6 +31,7 @@ FAILED        its actor crashed; the checkpoint before the crash is kept
 import logging
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import NamedTuple
 
 from penstock.engine import wire
@@ -40,6 +41,7 @@ from penstock.engine.folding import fold
 from penstock.engine.inbox import Arrival, Inbox
 from penstock.engine.level import Level
 from penstock.engine.loss import LossAccount
+from penstock.engine.losses import LossMap
 from penstock.engine.motion.motion import Folded, Motion
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
@@ -146,6 +148,7 @@ class SessionActor:
         "_failure",
         "_hurried",
         "_inbox",
+        "_losses",
         "_paced",
         "_place",
         "_plant",
@@ -160,6 +163,7 @@ class SessionActor:
         "motion",
         "tally",
         "timeline",
+        "token_until_unix",
     )
 
     def __init__(self, plant: Plant, state: Checkpoint) -> None:
@@ -180,6 +184,7 @@ class SessionActor:
         self.tally = state.tally.settled()
         self.timeline = state.timeline.copy()
         self.motion = state.motion
+        self._losses = LossMap(state.losses, state.timeline.newest_ms)
         # What the file's newest checkpoint that has a motion knows of it.
         self._saved_motion: Folded | None = state.motion.folded if state.motion_due else None
         identity = state.identity
@@ -187,6 +192,8 @@ class SessionActor:
             identity.session_id, identity.org_id, LossAccount.of_tally(self.tally)
         )
         self.last_offer = plant.clock.monotonic()
+        # When the token expires that the newest batch came with.
+        self.token_until_unix = inf
 
     # What the front calls; nothing here waits.
 
@@ -211,7 +218,8 @@ class SessionActor:
         kept = arrival
         if decision is not ADMIT_CALM:
             if isinstance(decision, Refuse):
-                return self.refuse_nowait(_refusal(decision), frames)
+                self._losses.place(times[0], times[-1], decision.reason)
+                return self._turn_away(_refusal(decision), frames)
             if isinstance(decision, Thin):
                 kept = _thinned(arrival, decision)
             elif decision.make_room:
@@ -219,7 +227,8 @@ class SessionActor:
         size = kept.batch.held_bytes
         if not plant.memory.take_nowait(size):
             plant.sluice.lose(self._place, kept.frame_count, times[0], times[-1])
-            return self.refuse_nowait(
+            self._losses.place(times[0], times[-1], Reason.FRAME_MEMORY_FULL)
+            return self._turn_away(
                 Refusal(
                     Reason.FRAME_MEMORY_FULL,
                     "the frames that wait have used up the process's frame memory",
@@ -236,6 +245,7 @@ class SessionActor:
             plant.ledger.settle(self.tally, Reason.POLICY_THINNED, frames - kept.frame_count)
         if arrival.unsent:
             self._leave_unsent(arrival.unsent)
+        self._losses.arrived(times[0], times[-1])
         self.accepted_frames += kept.frame_count
         self._rest_wanted = False
         if inbox.held_bytes >= plant.spool_flush_bytes:
@@ -245,7 +255,11 @@ class SessionActor:
         return Admitted(kept.frame_count, self.accepted_frames * LANDMARK_BYTES_PER_FRAME)
 
     def refuse_nowait(self, refusal: Refusal, frames: int) -> Refusal:
-        """Count frames that were turned away."""
+        """Count frames that were turned away before their times were looked at."""
+        self._losses.note(refusal.reason)
+        return self._turn_away(refusal, frames)
+
+    def _turn_away(self, refusal: Refusal, frames: int) -> Refusal:
         self._plant.ledger.refuse(self.tally, refusal.reason, frames)
         self._unsaved += frames
         return refusal
@@ -260,12 +274,18 @@ class SessionActor:
             for arrival in inbox.take_nowait(1):
                 plant.memory.give(arrival.batch.held_bytes)
                 plant.ledger.settle(self.tally, Reason.INBOX_DROPPED_OLDEST, arrival.frame_count)
+                self._place_loss(arrival, Reason.INBOX_DROPPED_OLDEST)
                 self._unsaved += arrival.frame_count
+
+    def _place_loss(self, arrival: Arrival, reason: Reason) -> None:
+        times = arrival.batch.timestamps_ms
+        self._losses.place(times[0], times[-1], reason)
 
     def _leave_unsent(self, unsent: tuple[Unsent, ...]) -> None:
         for frames, reason in unsent:
             self._plant.ledger.leave_unsent(self.tally, reason, frames)
             self._plant.sluice.leave_unsent(self._place, frames)
+            self._losses.note(reason)
             self._unsaved += frames
 
     def flush_nowait(self) -> None:
@@ -320,6 +340,7 @@ class SessionActor:
             self.timeline.copy(),
             self.tally.settled(),
             self.motion,
+            losses=self._losses.spans,
         )
 
     def abandon(self, reason: Reason) -> Checkpoint:
@@ -331,6 +352,8 @@ class SessionActor:
         chunk = self._chunk
         last = self.checkpoint() if chunk is None else chunk.before
         held = self._inbox.take_nowait(self._inbox.held_batches)
+        for arrival in [*(chunk.arrivals if chunk is not None else ()), *held]:
+            self._place_loss(arrival, reason)
         self._plant.memory.give(sum(arrival.batch.held_bytes for arrival in held))
         if chunk is not None:
             self._plant.memory.give(chunk.held_bytes)
@@ -340,6 +363,7 @@ class SessionActor:
             accepted_frames=self.accepted_frames,
             tally=self.tally.settled(),
             motion_due=True,
+            losses=self._losses.spans,
         )
 
     def statistics(self) -> SessionStatistics:
@@ -426,6 +450,7 @@ class SessionActor:
                 times = arrival.batch.timestamps_ms
                 ledger.settle(self.tally, shed, arrival.frame_count)
                 self._plant.sluice.lose(self._place, arrival.frame_count, times[0], times[-1])
+                self._losses.place(times[0], times[-1], shed)
                 self._unsaved += arrival.frame_count
             self._saved_motion = None
         self._chunk = None

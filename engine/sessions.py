@@ -12,17 +12,19 @@ One wrapper supervises each actor. A session's failure is counted, logged and co
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from typing import Any
 
 import trio
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.deliveries import Deliveries
 from penstock.engine.endings import SHUTTING_DOWN, EndDelayed, Endings, EndOutcome, WrongOwner
-from penstock.engine.finals import EndRequest
+from penstock.engine.finals import EndRequest, Final
 from penstock.engine.folding import fold_recovered, new_checkpoint
 from penstock.engine.inbox import Arrival
 from penstock.engine.ledger_port import Ledger, LedgerUnavailableError
@@ -49,6 +51,7 @@ class SessionsLimits:
     max_resting_sessions: int
     session_rest_seconds: float
     end_wait_seconds: float
+    session_idle_seconds: float
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,11 +70,13 @@ class SessionsStatistics:
 
 @dataclass(slots=True, eq=False)
 class _Dormant:
-    """A session without an actor. `saving` while the writer has its checkpoint to write."""
+    """A session without an actor. `saving` is set once the writer has written its checkpoint."""
 
     checkpoint: Checkpoint
     state: SessionState
-    saving: bool = False
+    last_heard_of: float
+    token_until_unix: float
+    saving: trio.Event | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -79,12 +84,13 @@ class _Reading:
     """A file that is being read. What is here is known once `done` is set.
 
     `failure` says why it could not be read; None is success. The file of a session that has `ended`
-    is left alone.
+    is left alone. A `new` one has neither a final nor a file.
     """
 
     done: trio.Event
     failure: str | None = "the reading of the session's spool file was cut short"
     ended: bool = False
+    new: bool = False
 
 
 class Sessions:
@@ -95,6 +101,7 @@ class Sessions:
         plant: Plant,
         spool: Spool,
         ledger: Ledger,
+        deliveries: Deliveries,
         limits: SessionsLimits,
         nursery: trio.Nursery,
         run_blocking: Callable[..., Awaitable[Any]],
@@ -112,9 +119,12 @@ class Sessions:
             nursery,
             plant.writer,
             ledger,
+            deliveries,
             plant.ledger,
             self._settle,
+            self._release,
             self._forget,
+            plant.clock,
             max_kept=limits.max_resting_sessions,
             wait_seconds=limits.end_wait_seconds,
         )
@@ -126,11 +136,14 @@ class Sessions:
     # What handlers call.
 
     async def offer(
-        self, identity: SessionIdentity, arrival: Arrival
+        self, identity: SessionIdentity, arrival: Arrival, token_until_unix: float = inf
     ) -> Admitted | Refusal | WrongOwner:
-        """Hand a batch to its session. Waits only while the session's file is being read."""
+        """Hand a batch to its session. Waits only to find out what is known of the session."""
         # Again after each reading: what was read may have been forgotten before this task ran.
         while not self.at_hand(identity.session_id):
+            if (closing := self._endings.closing(identity.session_id)) is not None:
+                await closing.wait()
+                continue
             reading = await self._read_file(identity.session_id)
             if reading.failure is not None:
                 reason = Reason.RECOVERY_FAILED
@@ -138,19 +151,21 @@ class Sessions:
                 return Refusal(reason, reading.failure, retry_after=5.0)
             if reading.ended:
                 return self._refuse_late(identity, arrival)
-        return self.offer_nowait(identity, arrival)
+            if reading.new:
+                break
+        return self.offer_nowait(identity, arrival, token_until_unix)
 
     def at_hand(self, session_id: str) -> bool:
-        """Say whether an offer need not wait for the session's file to be read."""
-        return session_id in self._endings or self._is_known(session_id)
+        """Say whether an offer need not wait until it is known whether the session goes on."""
+        if session_id in self._endings:
+            return True
+        return self._is_known(session_id) and self._endings.closing(session_id) is None
 
     def _is_known(self, session_id: str) -> bool:
-        if session_id in self._live or session_id in self._dormant or self._draining:
-            return True
-        return not self._spool.holds(session_id)
+        return session_id in self._live or session_id in self._dormant or self._draining
 
     def offer_nowait(
-        self, identity: SessionIdentity, arrival: Arrival
+        self, identity: SessionIdentity, arrival: Arrival, token_until_unix: float = inf
     ) -> Admitted | Refusal | WrongOwner:
         """Hand a batch to its session, which must be `at_hand`."""
         session_id = identity.session_id
@@ -168,6 +183,7 @@ class Sessions:
             return WrongOwner()
         if self._draining:
             return actor.refuse_nowait(_DRAINING, arrival.frame_count)
+        actor.token_until_unix = token_until_unix
         return actor.offer_nowait(arrival)
 
     def _refuse_late(self, identity: SessionIdentity, arrival: Arrival) -> Refusal:
@@ -256,10 +272,12 @@ class Sessions:
 
     async def _recover(self, session_id: str, reading: _Reading) -> None:
         try:
-            # Its file outlives a session that has ended, which must not come to life again.
-            reading.ended = await self._endings.look_up(session_id) is not None
+            # A session that has ended must not come to life again. A provisional final is no end.
+            final = await self._endings.look_up(session_id)
+            reading.ended = final is not None and not final.provisional
             recovered = None
-            if not reading.ended:
+            if not reading.ended and self._spool.holds(session_id):
+                touched = await self._run_blocking(self._spool.touched_unix, session_id)
                 recovered = await self._run_blocking(self._spool.recover, session_id)
         except (RecoveryError, LedgerUnavailableError) as error:
             what = "spool file" if isinstance(error, RecoveryError) else "final"
@@ -272,11 +290,15 @@ class Sessions:
             _log_crash(session_id, f"{type(error).__name__}: {error}", error)
         else:
             reading.failure = None
+            reading.new = recovered is None and not reading.ended
             if recovered is not None:
                 state = fold_recovered(recovered, lambda why: _log_crash(session_id, why))
                 self._recovered += 1
                 # The file no longer tells of torn frames: the next process must know as well.
-                self._keep(_Dormant(state, SessionState.RESTING), save=recovered.torn_frames > 0)
+                clock = self._plant.clock
+                since = clock.monotonic() - max(0.0, clock.unix() - touched)
+                dormant = _Dormant(state, SessionState.RESTING, since, inf)
+                self._keep(dormant, save=recovered.torn_frames > 0)
                 logger.info(
                     "session.recovered",
                     extra={
@@ -305,17 +327,63 @@ class Sessions:
                 return actor.checkpoint()
             elif self._is_known(session_id):
                 dormant = self._dormant.get(session_id)
-                return None if dormant is None else dormant.checkpoint
+                if dormant is None:
+                    return None
+                if dormant.saving is None or dormant.saving.is_set():
+                    return dormant.checkpoint
+                await dormant.saving.wait()
             else:
                 reading = await self._read_file(session_id)
                 if reading.failure is not None:
                     return EndDelayed(reading.failure, 5.0, Reason.RECOVERY_FAILED.value)
-                if reading.ended:
+                if reading.ended or reading.new:
                     return None
+
+    def _release(self, session_id: str) -> bool:
+        """Close a session's file; say whether there is one."""
+        self._spool.release(session_id)
+        return self._spool.holds(session_id)
 
     def _forget(self, session_id: str) -> None:
         self._dormant.pop(session_id, None)
         self._spool.release(session_id)
+
+    # Sessions that nobody ends.
+
+    def abandoned(self) -> Iterator[tuple[SessionIdentity, float]]:
+        """Give the sessions that nobody has been heard of for long, and since when, in unix time.
+
+        For long, or since the token has expired that would have let it go on.
+        """
+        clock = self._plant.clock
+        now, unix = clock.monotonic(), clock.unix()
+        idle = now - self._limits.session_idle_seconds
+        for actor in self._live.values():
+            heard = actor.last_heard_of
+            if heard < idle or _outlived(actor.token_until_unix, unix):
+                yield actor.identity, unix - max(0.0, now - heard)
+        for dormant in self._dormant.values():
+            heard = dormant.last_heard_of
+            if heard < idle or _outlived(dormant.token_until_unix, unix):
+                yield dormant.checkpoint.identity, unix - (now - heard)
+
+    def is_ending(self, session_id: str) -> bool:
+        """Say whether a session ends, or has ended as far as is remembered here."""
+        return session_id in self._endings or self._endings.closing(session_id) is not None
+
+    @property
+    def ends_under_way(self) -> int:
+        """Count the ends that are under way."""
+        return self._endings.under_way
+
+    async def revive_file(self, session_id: str) -> Final | None:
+        """Find out what a file is of: it rests here then, unless its session has this final."""
+        if not self._is_known(session_id) and not self.is_ending(session_id):
+            final = await self._endings.look_up(session_id)
+            if final is not None:
+                return final
+            await self._read_file(session_id)
+        return None
 
     async def _supervise(self, actor: SessionActor) -> None:
         session_id = actor.identity.session_id
@@ -326,9 +394,9 @@ class Sessions:
             _log_crash(session_id, f"{type(error).__name__}: {error}", error)
             checkpoint = actor.abandon(Reason.ACTOR_CRASHED)
             # Saved, so that a restart goes on from here, and not from the frames that crashed it.
-            self._keep(_Dormant(checkpoint, SessionState.FAILED), save=True)
+            self._keep(_rested(actor, checkpoint, SessionState.FAILED), save=True)
         else:
-            self._keep(_Dormant(actor.checkpoint(), SessionState.RESTING), save=False)
+            self._keep(_rested(actor, actor.checkpoint(), SessionState.RESTING), save=False)
         actor.leave()
         self._live.pop(session_id, None)  # it is gone already if the deadline has passed meanwhile
         if (gone := self._gone.pop(session_id, None)) is not None:
@@ -341,7 +409,7 @@ class Sessions:
         session_id = dormant.checkpoint.identity.session_id
         self._dormant[session_id] = dormant
         if save and not self._plant.writer.full:
-            dormant.saving = True
+            dormant.saving = trio.Event()
             self._plant.writer.submit_nowait(
                 SpoolChunk(dormant.checkpoint, ()), lambda _: self._saved(dormant)
             )
@@ -351,7 +419,8 @@ class Sessions:
 
     def _saved(self, dormant: _Dormant) -> None:
         session_id = dormant.checkpoint.identity.session_id
-        dormant.saving = False
+        if dormant.saving is not None:
+            dormant.saving.set()
         if session_id not in self._live:
             self._spool.release(session_id)
             self._forget_oldest()
@@ -360,7 +429,7 @@ class Sessions:
         # Their files hold them, except where that has still to be written.
         excess = len(self._dormant) - self._limits.max_resting_sessions
         if excess > 0:
-            settled = (name for name, dormant in self._dormant.items() if not dormant.saving)
+            settled = (name for name, one in self._dormant.items() if not _unsaved(one))
             for session_id in list(islice(settled, excess)):
                 del self._dormant[session_id]
 
@@ -399,6 +468,22 @@ _FINALIZED = Refusal(
 _DRAINING = Refusal(Reason.DRAINING, "the service is shutting down", retry_after=5.0)
 
 
+# A token may have been renewed at the last moment, and the batch be under way.
+_TOKEN_GRACE_SECONDS = 30.0
+
+
+def _outlived(token_until_unix: float, now_unix: float) -> bool:
+    return token_until_unix + _TOKEN_GRACE_SECONDS < now_unix
+
+
+def _rested(actor: SessionActor, checkpoint: Checkpoint, state: SessionState) -> _Dormant:
+    return _Dormant(checkpoint, state, actor.last_heard_of, actor.token_until_unix)
+
+
+def _unsaved(dormant: _Dormant) -> bool:
+    return dormant.saving is not None and not dormant.saving.is_set()
+
+
 def _log_crash(session_id: str, why: str, error: BaseException | None = None) -> None:
     logger.error("session.crashed", extra={"session_id": session_id, "error": why}, exc_info=error)
 
@@ -408,13 +493,14 @@ async def open_sessions(
     plant: Plant,
     spool: Spool,
     ledger: Ledger,
+    deliveries: Deliveries,
     limits: SessionsLimits,
     *,
     run_blocking: Callable[..., Awaitable[Any]] = trio.to_thread.run_sync,
 ) -> AsyncIterator[Sessions]:
     """Run the registry's tasks around the block. Call `drain` inside it, with a deadline."""
     async with trio.open_nursery() as nursery:
-        sessions = Sessions(plant, spool, ledger, limits, nursery, run_blocking)
+        sessions = Sessions(plant, spool, ledger, deliveries, limits, nursery, run_blocking)
         nursery.start_soon(plant.pacer.run)
         nursery.start_soon(sessions.sweep)
         try:

@@ -1,18 +1,17 @@
 """`POST /v1/sessions/{id}/end`: a session's last word, which is never dropped."""
 
-import contextlib
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field
 
+from penstock.engine.delivery_records import Progress
 from penstock.engine.endings import (
     EndConflict,
     EndDelayed,
     Ended,
     EndFailed,
     EndOutcome,
+    EndUnstored,
     SessionUnknown,
     WrongOwner,
 )
@@ -23,6 +22,8 @@ from penstock.http.bodies import read_body
 from penstock.http.exchange import Answer, Head, json_answer
 from penstock.http.gates import read_unsent, refuse_json_type
 from penstock.http.hot_routes import Route
+from penstock.http.instants import Instant, unix_ms
+from penstock.http.moments import moment
 from penstock.http.problems import BY_CODE, Problem, problem_answer
 from penstock.http.session_tokens import SessionClaims, TokenRefusedError, TokenVerifier
 
@@ -30,23 +31,12 @@ MAX_END_BYTES = 16 * 1024
 ENDS = Route("/v1/sessions/{id}/end", MAX_END_BYTES)
 
 
-def _instant(value: object) -> datetime:
-    """Read a moment that is written out, with its zone."""
-    if isinstance(value, str) and "T" in value.upper():
-        with contextlib.suppress(ValueError):
-            at = datetime.fromisoformat(value)
-            # Beyond these years, other zones and other programs have no name for the moment.
-            if at.tzinfo is not None and 1970 < at.year < 9999:
-                return at
-    raise ValueError("must be a moment with its zone, such as 2026-05-07T10:30:00.000Z")
-
-
 class EndBody(BaseModel):
     """What the client sends. Keys that are not known are left alone."""
 
     model_config = ConfigDict(extra="ignore")
 
-    ended_at: Annotated[datetime, PlainValidator(_instant)]
+    ended_at: Instant
     client_status: ClientStatus
     exercise_id: str | None = Field(default=None, max_length=200)
     total_frames_attempted: int | None = Field(default=None, ge=0, le=2**53)
@@ -89,7 +79,7 @@ class SessionEnds:
             return read
         request = EndRequest(
             read.client_status,
-            int(read.ended_at.timestamp() * 1000),
+            unix_ms(read.ended_at),
             read.exercise_id,
             read.total_frames_attempted,
             unsent,
@@ -99,8 +89,10 @@ class SessionEnds:
 
 def _answer(outcome: EndOutcome, request: EndRequest) -> Answer:
     match outcome:
-        case Ended(final):
-            return json_answer(200, _document(final), code="ended")
+        case Ended(final, progress):
+            return json_answer(200, _document(final, progress), code="ended")
+        case EndUnstored(detail, retry_after, reason):
+            return problem_answer(BY_CODE[reason], detail, retry_after=retry_after)
         case EndConflict(final):
             return problem_answer(
                 Problem.END_CONFLICT,
@@ -124,15 +116,22 @@ def _too_large(size: int) -> Answer:
     return problem_answer(Problem.BODY_TOO_LARGE, detail, limit=MAX_END_BYTES, seen=size)
 
 
-def _document(final: Final) -> dict[str, object]:
+# What `status` says while the replay and the final are safe, and Core has still to be told.
+PUBLICATION_PENDING = "publication_pending"
+
+
+def _document(final: Final, progress: Progress) -> dict[str, object]:
+    published = progress.published_unix_ms
     return {
         "session_id": final.identity.session_id,
-        "status": final.status.value,
+        "status": PUBLICATION_PENDING if published is None else final.status.value,
+        "client_status": final.status.value,
+        "revision": final.revision,
         "frames_received": final.frames_received,
         "frames_dropped": final.frames_dropped,
-        # Neither a blob nor a publication exists before its own step has made it.
-        "replay_blob": None,
-        "aggregates_published_at": None,
+        # A session of which no frame came to the disk has no replay.
+        "replay_blob": None if progress.replay is None else progress.replay.url,
+        "aggregates_published_at": None if published is None else moment(published),
         "frames_shed": final.frames_shed,
         "frames_lost": final.frames_lost,
         "suspicious_gap": final.suspicious_gap,

@@ -18,12 +18,14 @@ from prometheus_client.metrics_core import (
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from penstock.engine.deliveries import DeliveriesStatistics
 from penstock.engine.level import Level
 from penstock.engine.outcomes import Outcome, Reason, Tally
 from penstock.engine.pacer import PacerStatistics
 from penstock.engine.ports import SpoolHealth, SpoolStatistics
 from penstock.engine.sessions import SessionsStatistics
 from penstock.engine.writer import WriterStatistics
+from penstock.http.delivery_metrics import delivery_metrics
 from penstock.http.front import FrontStatistics
 from penstock.http.meters import BUCKETS, RequestMeter
 from penstock.http.policy_metrics import PolicySources, policy_metrics
@@ -43,6 +45,7 @@ class Sources:
     inboxes: Level
     sessions: Callable[[], SessionsStatistics]
     writer: Callable[[], WriterStatistics]
+    deliveries: Callable[[], DeliveriesStatistics]
     pacer: Callable[[], PacerStatistics]
     spool: Callable[[], SpoolStatistics]
     spool_health: Callable[[], SpoolHealth]
@@ -70,6 +73,7 @@ class PenstockCollector:
         yield from writer_metrics(
             self._sources.writer(), self._sources.spool(), self._sources.spool_health()
         )
+        yield from delivery_metrics(self._sources.deliveries())
         yield from self._process()
 
     def _requests(self) -> Iterable[Metric]:

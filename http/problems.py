@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 import orjson
 
+from penstock.engine.blob_port import BlobReason
 from penstock.engine.ledger_port import LedgerReason
 from penstock.engine.outcomes import Reason
 from penstock.engine.wire import WireFault
@@ -180,6 +181,29 @@ class Problem(Enum):
     LEDGER_QUEUE_FULL = (LedgerReason.QUEUE_FULL.value, 503, LedgerReason.QUEUE_FULL.meaning)
     LEDGER_OVERDUE = (LedgerReason.OVERDUE.value, 503, LedgerReason.OVERDUE.meaning)
     LEDGER_DRAINING = (LedgerReason.DRAINING.value, 503, LedgerReason.DRAINING.meaning)
+    # The contract answers 500 where a replay cannot be stored: the end is sent again as it was.
+    BLOB_DISK_FULL = (BlobReason.DISK_FULL.value, 500, BlobReason.DISK_FULL.meaning)
+    BLOB_UNREACHABLE = (BlobReason.UNREACHABLE.value, 500, BlobReason.UNREACHABLE.meaning)
+    BLOB_TIMED_OUT = (BlobReason.TIMED_OUT.value, 500, BlobReason.TIMED_OUT.meaning)
+    BLOB_DENIED = (BlobReason.DENIED.value, 500, BlobReason.DENIED.meaning)
+    BLOB_BUCKET_MISSING = (
+        BlobReason.BUCKET_MISSING.value,
+        500,
+        BlobReason.BUCKET_MISSING.meaning,
+    )
+    BLOB_CORRUPT = (BlobReason.CORRUPT.value, 500, BlobReason.CORRUPT.meaning)
+    BLOB_CHANGED = (BlobReason.CHANGED.value, 500, BlobReason.CHANGED.meaning)
+    BLOB_IO_ERROR = (BlobReason.IO_ERROR.value, 500, BlobReason.IO_ERROR.meaning)
+    CMCD_MALFORMED = (
+        "cmcd_malformed",
+        400,
+        "A CMCD header is not what CTA-5004 allows; `field` names the key.",
+    )
+    MEDIA_SESSION_FULL = (
+        "media_session_full",
+        409,
+        "The session holds as many media events as it may.",
+    )
     BODY_MALFORMED = (
         "body_malformed",
         400,

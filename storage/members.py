@@ -32,6 +32,7 @@ import orjson
 
 from penstock.engine.checkpoint import CHECKPOINT_VERSION, Checkpoint, written_motion
 from penstock.engine.inbox import Arrival
+from penstock.engine.losses import plain_spans
 from penstock.engine.ports import SpoolChunk
 from penstock.engine.sidecar import NO_META, BatchMeta
 from penstock.engine.wire import MAX_MEMBER_BYTES, WireError, decode
@@ -139,7 +140,7 @@ def chunk_header(chunk: SpoolChunk) -> bytes:
     timeline = before.timeline
     # This is Checkpoint.plain(), written out: `asdict` would take longer than everything else in
     # an append together, and this runs once for every batch received.
-    plain = {
+    plain: dict[str, Any] = {
         "v": CHECKPOINT_VERSION,
         "session_id": identity.session_id,
         "principal_id": identity.principal_id,
@@ -158,6 +159,8 @@ def chunk_header(chunk: SpoolChunk) -> bytes:
         "tally": before.tally.plain(),
         "motion": written_motion(before),
     }
+    if before.losses:
+        plain["losses"] = plain_spans(before.losses)
     batches: list[tuple[int, int, int, orjson.Fragment | str | None]] = []
     for batch, received_unix_ms, raw, *_ in chunk.batches:
         length = len(batch.member)
@@ -328,6 +331,7 @@ def _checkpoint(plain: dict[str, Any]) -> Checkpoint:
         timeline.longest_gap_ms,
         *checkpoint.tally.ended.values(),
         *checkpoint.tally.unsent.values(),
+        *(time for span in checkpoint.losses for time in span[:2]),
     ):
         _natural(number)
     return checkpoint

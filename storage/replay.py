@@ -21,9 +21,11 @@ import orjson
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.inbox import Arrival
+from penstock.engine.losses import Span
 from penstock.engine.motion.metrics import reach
 from penstock.engine.motion.motion import NO_MOTION, Motion, conclude
 from penstock.engine.motion.signals import Floats
+from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.sidecar import NO_META, BatchMeta
 from penstock.engine.timeline import GAP_MS, Timeline
 from penstock.engine.turbine import measured, moved
@@ -109,7 +111,8 @@ class ReplayReport:
 
     `reach_degrees` holds the least and the greatest angle of each joint that was seen, `motion` is
     the state that all frames have been folded into, and `traces` what was measured in each frame,
-    if that was wanted.
+    if that was wanted. `tally`, `accepted_frames` and `losses` are the session's own after the last
+    frame; the tally is None where no header says who the session is.
     """
 
     identity: SessionIdentity | None
@@ -137,12 +140,16 @@ class ReplayReport:
     torn_bytes: int
     verified: bool
     motion: Motion
+    tally: Tally | None
+    accepted_frames: int
+    losses: tuple[Span, ...]
     traces: tuple[Trace, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give JSON-ready values: all but the motion and the traces."""
-        bare = asdict(replace(self, motion=NO_MOTION, traces=()))
-        del bare["motion"], bare["traces"]
+        """Give JSON-ready values: all but the state and the traces."""
+        bare = asdict(replace(self, motion=NO_MOTION, tally=None, traces=()))
+        for name in ("motion", "tally", "accepted_frames", "losses", "traces"):
+            del bare[name]
         return bare
 
 
@@ -183,6 +190,8 @@ class _Reading:
     inflated_bytes: int = 0
     untracked: int = 0
     motion: Motion = NO_MOTION
+    tally: Tally | None = None
+    accepted_frames: int = 0
     sidecars: int = 0
     values: dict[str, Counter[str]] = field(
         default_factory=lambda: {key: Counter() for key in SIDECAR_KEYS}
@@ -238,6 +247,9 @@ class _Reading:
             torn_bytes=self.torn_bytes,
             verified=self.damage_count == 0,
             motion=self.motion,
+            tally=self.tally,
+            accepted_frames=self.accepted_frames,
+            losses=self.checkpoint.losses if self.checkpoint else (),
             traces=tuple(self.traced or ()),
         )
 
@@ -260,6 +272,8 @@ class _Reading:
         elif identity != self.identity:
             self._note(offset, "a header of another session")
         self.checkpoint, self.checkpoint_offset = header.before, offset
+        self.tally = header.before.tally.copy()
+        self.accepted_frames = header.before.accepted_frames
         self.chunks += 1
         at = body_offset
         for number, entry in enumerate(header.entries):
@@ -346,7 +360,13 @@ class _Reading:
         self.inflated_bytes += len(batch.payload)
         self.untracked += int(untracked(batch.landmarks).sum())
         newest, known = self.timeline.newest_ms, self.timeline.gaps
-        self.timeline.fold(batch.timestamps_ms)
+        used, repeated = self.timeline.fold(batch.timestamps_ms)
+        self.accepted_frames += used + repeated
+        if self.tally is not None:
+            ledger = FrameLedger()
+            ledger.admit(self.tally, used + repeated)
+            ledger.settle(self.tally, Reason.USED, used)
+            ledger.settle(self.tally, Reason.REPEATED, repeated)
         if self.timeline.gaps > known:
             self._list_gaps(newest, batch.timestamps_ms)
 

@@ -33,11 +33,13 @@ from typing import Self
 
 import structlog
 
+from penstock.engine.blob_port import Content
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import Recovered, RecoveryError, SpoolChunk, SpoolHealth, SpoolStatistics
 from penstock.engine.wire import MAX_MEMBER_BYTES
 from penstock.storage.members import encode_chunk
 from penstock.storage.repair import plain_length, repair, write_all
+from penstock.storage.replay_source import replay_of
 
 SUFFIX = ".bin.gz"
 
@@ -70,6 +72,7 @@ class SpoolFolder:
 
     def __init__(self, folder: Path, *, max_open_files: int) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
         self._dir_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._left_behind = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")}
         self._max_open_files = max_open_files
@@ -150,6 +153,33 @@ class SpoolFolder:
             raise RecoveryError(f"spool file of session {session_id}: {what}") from error
         self._left_behind.discard(session_id)
         return recovered
+
+    def touched_unix(self, session_id: str) -> float:
+        """Say when a session's file was last written; 0 when there is none, or nobody can tell."""
+        try:
+            return os.stat(_name(session_id), dir_fd=self._dir_fd).st_mtime
+        except OSError:
+            return 0.0
+
+    def left_behind(self) -> list[str]:
+        """Give the sessions that this `holds`."""
+        return list(self._left_behind)
+
+    def content(self, session_id: str) -> Content:
+        """Give a session's file as content for the blob store: it must be closed, and whole."""
+        return replay_of(self._folder / _name(session_id))
+
+    def remove(self, session_id: str) -> None:
+        """Remove a session's file, if there is one; OSError when the folder does not let it go."""
+        with self._writing:
+            self._close_released()
+            file = self._files.pop(session_id, None)
+            if file is not None:
+                self._close_file(file)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_name(session_id), dir_fd=self._dir_fd)
+            self._overhang.pop(session_id, None)
+            self._left_behind.discard(session_id)
 
     def probe(self) -> SpoolHealth:
         """Write, sync and remove a small file, and tell how the spool does."""

@@ -18,6 +18,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 
+from kept_files import kept_file
 from penstock.engine import wire
 from penstock.http.session_tokens import mint_session_token
 
@@ -62,8 +63,8 @@ class Running:
         )
 
     def file(self, number: int) -> Path:
-        """Give the path of a session's spool file."""
-        return self.data_dir / "spool" / f"{UUID(int=number)}.bin.gz"
+        """Give the path of a session's spool file, or of its blob once it has ended."""
+        return kept_file(self.data_dir, str(UUID(int=number)))
 
     async def connect(self) -> "Link":
         return Link(await trio.open_tcp_stream(self.host, self.port))

@@ -78,7 +78,10 @@ class Crowd:
     stories: list[Story] = field(default_factory=list)
 
     async def patient(self, service: Any, chance: random.Random) -> None:
-        link = await service.connect()
+        try:
+            link = await service.connect()
+        except OSError:  # killed before it had accepted anybody
+            return
         async with link.stream:
             while True:
                 story = Story(len(self.stories) + 1)

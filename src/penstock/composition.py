@@ -2,10 +2,13 @@
 
 import platform
 import ssl
+from dataclasses import dataclass
 
 import trio
 
 from penstock import __version__, findings
+from penstock.engine.deliveries import Deliveries
+from penstock.engine.ledger_port import Ledger
 from penstock.engine.policy_desk import PolicyDesk
 from penstock.engine.session import Plant
 from penstock.engine.sessions import Sessions
@@ -21,6 +24,7 @@ from penstock.http.known_heads import KnownHeads
 from penstock.http.meters import RequestMeter
 from penstock.http.metrics import Exposition, PenstockCollector, Sources
 from penstock.http.policy_metrics import PolicySources
+from penstock.http.portal_assets import load_portal
 from penstock.http.pose import PoseFrames
 from penstock.http.session_tokens import TokenVerifier
 from penstock.http.user_tokens import UserTokenVerifier
@@ -37,16 +41,23 @@ def session_secrets(settings: Settings) -> list[bytes]:
     return [secret_bytes(secret) for secret in secrets if secret is not None]
 
 
+@dataclass(slots=True, frozen=True)
+class Engine:
+    """Everything behind the front, open."""
+
+    plant: Plant
+    spool: SpoolFolder
+    ledger: Ledger
+    sessions: Sessions
+    deliveries: Deliveries
+    desk: PolicyDesk
+
+
 def compose_front(
-    settings: Settings,
-    grants: Grants,
-    spool: SpoolFolder,
-    plant: Plant,
-    sessions: Sessions,
-    desk: PolicyDesk,
-    stopping: trio.Event,
+    settings: Settings, grants: Grants, engine: Engine, stopping: trio.Event
 ) -> Front:
     """Put the front together; raise StartupError where a setting makes that impossible."""
+    plant, spool, sessions, desk = engine.plant, engine.spool, engine.sessions, engine.desk
     clock = plant.clock
     tokens = TokenVerifier(
         session_secrets(settings),
@@ -78,6 +89,7 @@ def compose_front(
                 inboxes=plant.inboxes,
                 sessions=sessions.statistics,
                 writer=plant.writer.statistics,
+                deliveries=engine.deliveries.statistics,
                 pacer=plant.pacer.statistics,
                 spool=spool.statistics,
                 spool_health=spool.health,
@@ -100,7 +112,10 @@ def compose_front(
             AppLimits(settings.request_timeout_seconds, settings.max_header_count),
             __version__,
             ends,
-            (_policy_admin(settings, plant, desk).surface(),),
+            (
+                _policy_admin(settings, plant, desk).surface(),
+                load_portal(__version__).surface(),
+            ),
         )
     )
     front_limits = FrontLimits(

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from penstock.engine.decisions import Cause
+from penstock.engine.deliveries import DeliveriesStatistics
+from penstock.engine.delivery_records import OutboxState
 from penstock.engine.lane_queue import LaneStatistics
 from penstock.engine.ledger_lanes import LedgerLanesStatistics
 from penstock.engine.level import Level
@@ -190,6 +192,7 @@ def _nothing_yet() -> Sources:
         inboxes=Level(),
         sessions=lambda: SessionsStatistics(0, 0, 0, 0, 0, 0, 0, 0),
         writer=lambda: WriterStatistics(0, 0, 0, 0.0, 0, 0, 0, 0.0, ledger=ledger),
+        deliveries=lambda: DeliveriesStatistics(0, 0, 0, 0, 0, None, None, OutboxState(0, None, 0)),
         pacer=lambda: PacerStatistics(0, 0.0, 0.0),
         spool=lambda: SpoolStatistics(0, 0, 0, 0, 0),
         spool_health=lambda: SpoolHealth(writable=True),

@@ -13,6 +13,7 @@ is left of it. A failure of the writer or of the machine is not contained: it en
 """
 
 import logging
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -22,7 +23,11 @@ from dataclasses import dataclass, field
 import trio
 
 from penstock import __version__
-from penstock.composition import Grants, compose_front, session_secrets
+from penstock.composition import Engine, Grants, compose_front, session_secrets
+from penstock.core_link import open_core
+from penstock.engine.abandonment import Abandonment, AbandonmentLimits
+from penstock.engine.blob_port import BlobUnavailableError
+from penstock.engine.deliveries import Deliveries, DeliveryLimits
 from penstock.engine.level import Level
 from penstock.engine.outcomes import FrameLedger
 from penstock.engine.pacer import Pacer
@@ -46,6 +51,8 @@ from penstock.process import (
 )
 from penstock.rotation import check_rotation
 from penstock.settings import DEFAULT_SOURCE, Settings, shown
+from penstock.storage.blobs.opening import BlobUrlError, open_blobs
+from penstock.storage.blobs.store import BlobLimits, Blobs
 from penstock.storage.grants import ClosedGrants, FileGrants, GrantsFileError, PermissiveGrants
 from penstock.storage.ledger import LedgerOpenError, SqliteLedger, open_sqlite_ledger
 from penstock.storage.lock import DataDirLockedError, lock_data_dir
@@ -151,19 +158,32 @@ async def _open_engine(
         settings.max_resting_sessions,
         settings.session_rest_seconds,
         settings.end_wait_seconds,
+        settings.session_idle_seconds,
+    )
+    blobs = await _open_blobs(settings)
+    core = open_core()
+    deliveries = Deliveries(
+        writer, ledger, blobs, core, spool, clock, DeliveryLimits(settings.outbox_max_attempts)
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(writer.run)
         nursery.start_soon(_watch_spool, spool)
-        async with open_sessions(plant, spool, ledger, limits) as sessions:
+        await nursery.start(deliveries.run)
+        async with open_sessions(plant, spool, ledger, deliveries, limits) as sessions:
             stopping = trio.Event()
-            front = compose_front(settings, grants, spool, plant, sessions, desk, stopping)
+            engine = Engine(plant, spool, ledger, sessions, deliveries, desk)
+            front = compose_front(settings, grants, engine, stopping)
             service = Service(settings, front, sessions, plant.ledger, writer, desk, stopping)
             poller = front.poller
             senses = Senses(plant, lambda: sessions.live, lambda: poller.statistics().delay_seconds)
             nursery.start_soon(senses.run)
             nursery.start_soon(_expire_policies, desk)
             nursery.start_soon(_share_descriptors, settings, front, spool)
+            keeping = AbandonmentLimits(
+                settings.session_idle_seconds, settings.provisional_keep_seconds
+            )
+            abandonment = Abandonment(sessions, spool, ledger, clock, keeping)
+            nursery.start_soon(abandonment.run)
             async with open_front(front):
                 yield service
                 stopping.set()
@@ -259,6 +279,27 @@ async def _share_descriptors(settings: Settings, front: Front, spool: SpoolFolde
     while True:
         await trio.sleep(_PROBE_SECONDS)
         spool.allow_open_files(_spool_files(settings, front.statistics().connections))
+
+
+async def _open_blobs(settings: Settings) -> Blobs:
+    limits = BlobLimits(
+        settings.blob_connect_seconds,
+        settings.blob_read_seconds,
+        settings.blob_request_seconds,
+        settings.blob_total_seconds,
+        settings.blob_retries,
+    )
+    try:
+        return await open_blobs(
+            settings.blob_url or str(settings.data_dir / "blobs"),
+            limits,
+            environ=os.environ,
+            allow_http=settings.blob_allow_http,
+        )
+    except BlobUrlError as error:
+        raise StartupError(str(error)) from None
+    except BlobUnavailableError as error:
+        raise StartupError(f"blob_url: {error.detail}") from None
 
 
 def _open_grants(settings: Settings, clock: Clock, *, dev: bool) -> Grants:

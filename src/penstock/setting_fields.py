@@ -132,6 +132,20 @@ class Settings(BaseSettings):
     session_rest_seconds: float = _setting(
         60.0, "A session without a batch for this long is laid to rest.", ge=1, le=86400
     )
+    session_idle_seconds: float = _setting(
+        300.0,
+        "A session that has not been heard of for this long is closed as abandoned; its client's "
+        "own end still takes the place of that.",
+        ge=1,
+        le=86400,
+    )
+    provisional_keep_seconds: float = _setting(
+        86400.0,
+        "How long the frames of a session closed so are kept beside their blob, so that it can "
+        "go on; no shorter than the longest life of a session token.",
+        ge=1,
+        le=30 * 86400,
+    )
     frame_memory_bytes: int = _setting(
         256 * MIB, "Bytes of waiting frames in the whole process.", ge=4 * MIB, le=1024 * GIB
     )
@@ -165,7 +179,39 @@ class Settings(BaseSettings):
         5.0, "A result that the ledger has not taken by then is answered 503.", ge=0.1, le=60
     )
     end_wait_seconds: float = _setting(
-        10.0, "An end that is not on disk by then is answered 503, and goes on.", ge=0.1, le=60
+        10.0, "An end that is not done by then is answered 503, and goes on.", ge=0.1, le=60
+    )
+    outbox_max_attempts: int = _setting(
+        60,
+        "A final that could not be delivered so often is left to `penstock outbox retry`. The "
+        "pauses grow to five minutes, so that the default is about four hours.",
+        ge=1,
+        le=100_000,
+    )
+
+    blob_url: str | None = _setting(
+        None,
+        "Where replays are stored: a folder, or s3://, gs:// or az:// with a bucket and a "
+        "prefix; the default is the folder `blobs` of the data folder.",
+        min_length=1,
+    )
+    blob_allow_http: bool = _setting(
+        default=False, description="Let an object store's endpoint be without TLS off loopback."
+    )
+    blob_connect_seconds: float = _setting(
+        5.0, "A connection to the object store must be there by then.", ge=0.1, le=60
+    )
+    blob_read_seconds: float = _setting(
+        20.0, "The object store must have answered with a byte by then.", ge=0.1, le=600
+    )
+    blob_request_seconds: float = _setting(
+        30.0, "A request to the object store, its repetitions included.", ge=0.1, le=3600
+    )
+    blob_total_seconds: float = _setting(
+        120.0, "Storing one replay, everything included.", ge=0.1, le=86400
+    )
+    blob_retries: int = _setting(
+        3, "How often a request to the object store is repeated.", ge=0, le=100
     )
 
     shutdown_notice_seconds: float = _setting(
@@ -217,7 +263,7 @@ def allowed(name: str) -> str:
         return "one of " + ", ".join(get_args(field.annotation))
     if field.annotation is bool:
         return "true or false"
-    if field.annotation is str:
+    if field.annotation in (str, str | None):
         return "a text that is not empty"
     kind = "a whole number" if field.annotation is int else "a number"
     low = next(meta.ge for meta in field.metadata if isinstance(meta, Ge))

@@ -3,9 +3,9 @@
 import orjson
 
 from penstock.engine.records import FinalEntry, FinalOf
-from penstock.storage.ledger.sql import Answers, Put, Puts, Statement, Steps, compare, encode
+from penstock.storage.ledger.sql import Answers, Put, Puts, Row, Statement, Steps, compare, encode
 
-_COLUMNS = "session_id, revision, org_id, principal_id, status, ended_unix_ms, body"
+COLUMNS = "session_id, revision, org_id, principal_id, status, ended_unix_ms, body"
 
 
 def put_final(entry: FinalEntry) -> Steps[None]:
@@ -20,13 +20,13 @@ def put_final(entry: FinalEntry) -> Steps[None]:
         encode(entry.body),
     )
     done = yield Statement(
-        f"INSERT INTO session_finals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        f"INSERT INTO session_finals ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (session_id, revision) DO NOTHING RETURNING 1",
         row,
     )
     if not done:
         (there,) = yield Statement(
-            f"SELECT {_COLUMNS} FROM session_finals WHERE session_id = ? AND revision = ?",
+            f"SELECT {COLUMNS} FROM session_finals WHERE session_id = ? AND revision = ?",
             row[:2],
         )
         compare(there, row, f"the session has another final of revision {entry.revision}")
@@ -35,13 +35,15 @@ def put_final(entry: FinalEntry) -> Steps[None]:
 def final_of(query: FinalOf) -> Steps[FinalEntry | None]:
     """Give the final of the highest revision."""
     rows = yield Statement(
-        f"SELECT {_COLUMNS} FROM session_finals WHERE session_id = ?"
-        " ORDER BY revision DESC LIMIT 1",
+        f"SELECT {COLUMNS} FROM session_finals WHERE session_id = ? ORDER BY revision DESC LIMIT 1",
         (query.session_id,),
     )
-    if not rows:
-        return None
-    session_id, revision, org_id, principal_id, status, ended_unix_ms, body = rows[0]
+    return read_final(rows[0]) if rows else None
+
+
+def read_final(row: Row) -> FinalEntry:
+    """Read the COLUMNS of a row."""
+    session_id, revision, org_id, principal_id, status, ended_unix_ms, body = row
     try:
         plain = orjson.loads(body)
     except orjson.JSONDecodeError:

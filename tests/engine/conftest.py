@@ -15,10 +15,29 @@ import pytest
 import trio
 
 from penstock.engine import wire
+from penstock.engine.blob_port import BlobReason, BlobUnavailableError, Content, StoredBlob
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.core_port import CoreUnavailableError
+from penstock.engine.deliveries import Deliveries, DeliveryLimits
+from penstock.engine.delivery_records import (
+    Delivery,
+    DeliveryEntry,
+    DeliveryOf,
+    DueDeliveries,
+    OutboxCounts,
+    OutboxState,
+    Progress,
+    ProgressEntry,
+)
 from penstock.engine.finals import ClientStatus, EndRequest
 from penstock.engine.inbox import Arrival
-from penstock.engine.ledger_port import EntryOutcome, LedgerReason, LedgerUnavailableError, Verdict
+from penstock.engine.ledger_port import (
+    EntryOutcome,
+    LedgerReason,
+    LedgerUnavailableError,
+    Together,
+    Verdict,
+)
 from penstock.engine.level import Level
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
@@ -75,6 +94,8 @@ class FakeSpool:
     recover_seconds: float = 0.0
     groups: list[int] = field(default_factory=list)
     recoveries: list[str] = field(default_factory=list)
+    archive: dict[str, list[SpoolChunk]] = field(default_factory=dict)
+    touched: dict[str, float] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
     _left: set[str] = field(default_factory=set)
     _unread: set[str] = field(default_factory=set)
@@ -92,8 +113,9 @@ class FakeSpool:
         if recovering:
             self._in_recovery.add(arguments[0])
         try:
+            appending = self.append_seconds if work == self.append else 0.0
             with trio.CancelScope(shield=True):
-                await trio.sleep(self.recover_seconds if recovering else self.append_seconds)
+                await trio.sleep(self.recover_seconds if recovering else appending)
             return work(*arguments)
         finally:
             self._in_recovery.difference_update(arguments[:1] if recovering else ())
@@ -152,17 +174,47 @@ class FakeSpool:
         groups = len(self.groups)
         return SpoolStatistics(len(self._known), 0, groups, 0, len(self._left))
 
+    def touched_unix(self, session_id: str) -> float:
+        return self.touched.get(session_id, 0.0)
+
+    def left_behind(self) -> list[str]:
+        return sorted(self._left)
+
+    def content(self, session_id: str) -> Content:
+        assert session_id not in self._known, "read while it is open"
+        members = [a.member for chunk in self.files[session_id] for a in chunk.batches]
+        return lambda: members
+
+    def remove(self, session_id: str) -> None:
+        for names in (self._known, self._left, self._unread):
+            names.discard(session_id)
+        if session_id in self.files:
+            self.archive[session_id] = self.files.pop(session_id)
+
+    def names(self) -> set[str]:
+        """Give the sessions of which something is on disk, or was until its blob was stored."""
+        return self.files.keys() | self.archive.keys()
+
+    def chunks(self, session_id: str) -> list[SpoolChunk]:
+        """Give what is on disk, or was until its blob was stored."""
+        return self.files.get(session_id) or self.archive.get(session_id, [])
+
     def frames(self, session_id: str) -> int:
-        """Count the frames on disk."""
-        chunks = self.files.get(session_id, [])
+        """Count the frames of these."""
+        chunks = self.chunks(session_id)
         return sum(arrival.batch.frame_count for chunk in chunks for arrival in chunk.batches)
 
 
 @dataclass(eq=False)
 class FakeFinals:
-    """The port `Ledger` in memory, as far as finals go; it outlives a world, as the spool does."""
+    """The port `Ledger` in memory, as far as ends go; it outlives a world, as the spool does.
+
+    `rows` has the newest final of each session.
+    """
 
     rows: dict[str, FinalEntry] = field(default_factory=dict)
+    finals: dict[tuple[str, int], FinalEntry] = field(default_factory=dict)
+    orders: dict[tuple[str, int], Progress] = field(default_factory=dict)
     broken: LedgerReason | None = None
     failure: Exception | None = None
     commit_seconds: float = 0.0
@@ -176,22 +228,88 @@ class FakeFinals:
         self.commits += 1
         return [self._store(entry) for entry in group]
 
-    def _store(self, entry: FinalEntry) -> EntryOutcome:
-        stored = self.rows.setdefault(entry.session_id, entry)
-        return EntryOutcome(Verdict.STORED if stored == entry else Verdict.CONFLICT)
+    def _store(self, entry: Any) -> EntryOutcome:
+        if isinstance(entry, Together):
+            final, order = entry.entries
+            assert isinstance(final, FinalEntry)
+            assert isinstance(order, DeliveryEntry)
+            key = (final.session_id, final.revision)
+            if self.finals.setdefault(key, final) != final:
+                return EntryOutcome(Verdict.CONFLICT)
+            self.rows[final.session_id] = final
+            older = self.orders.get((final.session_id, final.revision - 1))
+            if older is not None and not order.replay_due:
+                self.orders[key] = Progress(older.replay_due, older.replay)
+            self.orders.setdefault(key, Progress(order.replay_due))
+        else:
+            assert isinstance(entry, ProgressEntry)
+            self.orders[entry.session_id, entry.revision] = entry.progress
+        return EntryOutcome(Verdict.STORED)
 
     async def probe(self) -> None:
         await trio.lowlevel.checkpoint()
         if self.broken is not None:
             raise LedgerUnavailableError(self.broken, "as the test wishes")
 
-    async def read(self, query: FinalOf) -> FinalEntry | None:
+    async def read(self, query: Any) -> Any:
         await trio.lowlevel.checkpoint()
         if self.broken is not None:
             raise LedgerUnavailableError(self.broken, "as the test wishes")
-        if self.failure is not None:
+        if self.failure is not None and isinstance(query, FinalOf):
             raise self.failure
-        return self.rows.get(query.session_id)
+        if isinstance(query, OutboxCounts):
+            waiting = sum(not progress.done for progress in self.orders.values())
+            return OutboxState(waiting, None, 0)
+        if isinstance(query, DueDeliveries):
+            due = [
+                Delivery(self.finals[key], progress)
+                for key, progress in self.orders.items()
+                if not progress.done and progress.next_unix_ms <= query.now_unix_ms
+            ]
+            return due[: query.limit]
+        row = self.rows.get(query.session_id)
+        if isinstance(query, FinalOf):
+            return row
+        assert isinstance(query, DeliveryOf)
+        if row is None:
+            return None
+        return Delivery(row, self.orders[row.session_id, row.revision])
+
+
+@dataclass(eq=False)
+class FakeBlobs:
+    """The part of the port `BlobStore` that deliveries use."""
+
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    broken: BlobReason | None = None
+    put_seconds: float = 0.0
+    puts: int = 0
+
+    async def put(self, key: str, content: Content, *, supersede: bool = False) -> StoredBlob:
+        assert supersede
+        await trio.sleep(self.put_seconds)
+        if self.broken is not None:
+            raise BlobUnavailableError(self.broken, "as the test wishes")
+        self.puts += 1
+        self.blobs[key] = data = b"".join(content())
+        return StoredBlob(key, len(data), "0" * 64, f"fake://{key}")
+
+
+@dataclass(eq=False)
+class FakeCore:
+    """The port `Core`: keeps what was published, once in effect."""
+
+    events: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    broken: bool = False
+    publish_seconds: float = 0.0
+    calls: int = 0
+
+    async def publish(self, event: dict[str, Any]) -> None:
+        self.calls += 1
+        await trio.sleep(self.publish_seconds)
+        if self.broken:
+            raise CoreUnavailableError("as the test wishes")
+        self.events[event["session_id"], event["revision"]] = event
 
 
 class InForce(NamedTuple):
@@ -246,6 +364,9 @@ class World:
     writer_scope: trio.CancelScope
     book: OnePolicy
     finals: FakeFinals
+    blobs: FakeBlobs
+    core: FakeCore
+    deliveries: Deliveries
 
     async def end(self, number: int = 1, status: str = "completed", **said: Any) -> Any:
         who = {key: said.pop(key) for key in ("principal", "org") if key in said}
@@ -321,6 +442,9 @@ async def _open_world(
     resting: int = 100,
     rest_seconds: float = 60.0,
     end_wait_seconds: float = 10.0,
+    idle_seconds: float = 1e9,
+    blobs: FakeBlobs | None = None,
+    core: FakeCore | None = None,
     **knobs: Any,
 ) -> AsyncIterator[World]:
     spool = spool or FakeSpool()
@@ -350,7 +474,19 @@ async def _open_world(
         clock,
         flush_bytes,
     )
-    limits = SessionsLimits(live, resting, rest_seconds, end_wait_seconds)
+    limits = SessionsLimits(live, resting, rest_seconds, end_wait_seconds, idle_seconds)
+    blobs, core = blobs or FakeBlobs(), core or FakeCore()
+    deliveries = Deliveries(
+        writer,
+        cast("Any", finals),
+        cast("Any", blobs),
+        core,
+        spool,
+        clock,
+        DeliveryLimits(outbox_max_attempts=5),
+        run_blocking=spool.run_blocking,
+        jitter=lambda: 1.0,
+    )
     async with trio.open_nursery() as nursery:
         writer_scope = trio.CancelScope()
 
@@ -359,10 +495,27 @@ async def _open_world(
                 await writer.run()
 
         nursery.start_soon(write)
+        await nursery.start(deliveries.run)
         async with open_sessions(
-            plant, spool, cast("Any", finals), limits, run_blocking=spool.run_blocking
+            plant,
+            spool,
+            cast("Any", finals),
+            deliveries,
+            limits,
+            run_blocking=spool.run_blocking,
         ) as sessions:
-            yield World(spool, plant, ledger, sessions, writer_scope, book, finals)
+            yield World(
+                spool,
+                plant,
+                ledger,
+                sessions,
+                writer_scope,
+                book,
+                finals,
+                blobs,
+                core,
+                deliveries,
+            )
         nursery.cancel_scope.cancel()
 
 

@@ -205,7 +205,7 @@ async def test_a_writer_that_ends_anywhere_leaves_the_books_in_order(
                     await trio.sleep(1.1)
                 world.check()
                 nursery.cancel_scope.cancel()
-            on_disk = sum(world.spool.frames(name) for name in world.spool.files) - 3
+            on_disk = sum(world.spool.frames(name) for name in world.spool.names()) - 3
             assert world.ended(Reason.USED) == on_disk
         world.settled_exactly()
         ends.add((on_disk, world.ended(Reason.SHUTDOWN)))

@@ -116,7 +116,7 @@ class Engine(RuleBasedStateMachine):
         # How many frames each session's client was last told have been accepted.
         self.told: dict[int, int] = {}
         self.ended_before = set(self.finals.rows)
-        self.before_on_disk = sum(map(self.spool.frames, self.spool.files))
+        self.before_on_disk = sum(map(self.spool.frames, self.spool.names()))
         ready = threading.Event()
 
         async def live() -> None:
@@ -278,7 +278,7 @@ class Engine(RuleBasedStateMachine):
             assert self.ended.setdefault(number, final) == final
             if final.ended_unix_ms == named and number in self.told:
                 assert final.frames_received == self.told[number]
-            if self.spool.files.get(self.world.name(number)):
+            if self.spool.chunks(self.world.name(number)):
                 self.sealed.add(number)
         elif isinstance(outcome, SessionUnknown):
             assert number not in self.ended
@@ -420,7 +420,7 @@ class Engine(RuleBasedStateMachine):
     @invariant()
     def what_was_accepted_is_on_disk_or_visibly_given_up(self) -> None:
         process, name_of = self.world.ledger.process, self.world.name
-        on_disk = sum(map(self.spool.frames, self.spool.files)) - self.before_on_disk
+        on_disk = sum(map(self.spool.frames, self.spool.names())) - self.before_on_disk
         self._agree(process, on_disk)
         sessions = self.world.sessions
         for number in NUMBERS:
@@ -532,7 +532,7 @@ async def _check_next_process(open_world: Callable[..., Any], spool: Any, finals
     spool.next_process()
     async with open_world(spool, finals) as world:
         outcome = await world.end()
-        if spool.files:
+        if spool.names():
             assert isinstance(outcome, Ended)
             assert outcome.final.frames_received == spool.frames(world.name(1))
         else:
@@ -599,6 +599,6 @@ async def test_an_actor_that_was_given_up_does_nothing_more(
         # The block is left before the actor's task has had its turn.
     world.settled_exactly()
     assert world.ended(Reason.SHUTDOWN) == 4
-    for chunk in world.spool.files[world.name(1)]:
+    for chunk in world.spool.chunks(world.name(1)):
         assert Reason.SHUTDOWN not in chunk.before.tally.ended
     assert world.state() is None

@@ -93,7 +93,7 @@ class Trial:
         assert final.tally == process.plain()
         times = [
             time
-            for chunk in world.spool.files[world.name(1)]
+            for chunk in world.spool.chunks(world.name(1))
             for arrival in chunk.batches
             for time in arrival.batch.timestamps_ms
         ]
@@ -201,7 +201,7 @@ async def test_drop_oldest_keeps_the_newest(
             assert await trial.offer() == WHOLE
         assert world.ended(Reason.INBOX_DROPPED_OLDEST) == 70
         await trial.end()
-        ((chunk,),) = world.spool.files.values()
+        (chunk,) = world.spool.chunks(world.name(1))
         assert [arrival.batch.timestamps_ms[0] for arrival in chunk.batches] == [7000, 8000, 9000]
 
 
@@ -231,7 +231,7 @@ async def test_thinned_batches_are_evenly_spaced_and_keep_their_sidecars(
         for number, frames in enumerate((3, 7, 10, 4, 5, 11, 3, 8), 1):
             assert await trial.offer(frames, sidecar=b"%d" % number) != f"{frames} of {frames}"
         await trial.end()
-        ((chunk,),) = world.spool.files.values()
+        (chunk,) = world.spool.chunks(world.name(1))
         first, *thinned = chunk.batches
         assert [arrival.sidecar for arrival in thinned] == [b"%d" % n for n in range(1, 9)]
         kept = [time for arrival in thinned for time in arrival.batch.timestamps_ms]

@@ -355,7 +355,8 @@ async def test_requests_that_must_wait_hold_up_no_other(
     slow = str(UUID(int=77))
 
     async def granted(_: object, principal_id: str, *__: object) -> bool:
-        assert principal_id == slow
+        if principal_id != slow:
+            return True
         asked.set()
         await known.wait()
         return True

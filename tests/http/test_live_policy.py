@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from kept_files import kept_file
 from penstock.engine.outcomes import Reason
 from penstock.http.admin_policy import PREFIX
 from penstock.http.roles import Role
@@ -78,8 +79,7 @@ class Talk:
 
     def path(self, session: int = 1) -> Path:
         """Give the path of a session's file."""
-        path: Path = self.service.settings.data_dir / "spool" / f"{UUID(int=session)}.bin.gz"
-        return path
+        return kept_file(self.service.settings.data_dir, str(UUID(int=session)))
 
     def times(self, session: int = 1) -> list[int]:
         """Give the times of all frames on disk, in their order there."""

@@ -84,10 +84,12 @@ def _resolve(source: str, flags: dict[str, object]) -> Path:
 
 
 def _metrics(report: "ReplayReport") -> dict[str, Any]:
+    from penstock.engine.figures import figures  # noqa: PLC0415
     from penstock.engine.motion.metrics import Account, metrics  # noqa: PLC0415
 
-    # The file knows what came to its disk; what was turned away before is the ledger's to tell.
-    return metrics(report.motion, Account(used=report.used))
+    if report.tally is None:  # members without a header: nothing but the frames is known
+        return metrics(report.motion, Account(used=report.used))
+    return figures(report.motion, report.accepted_frames, report.tally, report.losses)._asdict()
 
 
 def _draw(target: Path, path: Path, report: "ReplayReport") -> None:

@@ -25,6 +25,10 @@ def serve(
         str | None, typer.Option(metavar="PORT", help="TCP port to listen on; 0 takes a free one.")
     ] = None,
     data_dir: DataDir = None,
+    blob_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where replays go: a folder, s3://, gs:// or az://."),
+    ] = None,
     surfaces: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Groups of routes to serve, separated by commas."),
@@ -47,6 +51,7 @@ def serve(
         "host": host,
         "port": port,
         "data_dir": data_dir,
+        "blob_url": blob_url,
         "surfaces": surfaces,
         "config": config,
         "log_level": log_level,

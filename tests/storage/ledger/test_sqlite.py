@@ -17,6 +17,7 @@ from penstock.engine.ledger_port import LedgerReason, LedgerUnavailableError, Ve
 from penstock.engine.records import FinalOf
 from penstock.storage.ledger import LedgerOpenError, open_sqlite_ledger
 from penstock.storage.ledger.sqlite import LedgerFaultError
+from penstock.storage.ledger.sqlite_file import SCHEMA_VERSION
 
 MakeFinal = Callable[..., Any]
 
@@ -140,7 +141,8 @@ async def test_a_newer_ledger_is_refused(sqlite_site: Any) -> None:
     async with sqlite_site.open():
         pass
     with closing(sqlite3.connect(sqlite_site.path)) as db:
-        db.execute("INSERT INTO schema_migrations VALUES (2, 'future', 'x', 0)")
+        number = SCHEMA_VERSION + 1
+        db.execute("INSERT INTO schema_migrations VALUES (?, 'future', 'x', 0)", (number,))
         db.commit()
     content = sqlite_site.path.read_bytes()
     assert "newer version" in await refusal(sqlite_site.path)
