@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import trio
 from hypothesis import HealthCheck, settings
+from postgres_server import PostgresServer, run_postgres
 
 from penstock.engine import wire
 from penstock.http.session_tokens import mint_session_token
@@ -218,6 +219,13 @@ def serve(tmp_path: Path) -> Callable[..., Any]:
 def launch_service(tmp_path: Path) -> Callable[[Path], subprocess.Popen[bytes]]:
     """Give the launcher of a service that may not start: (data_dir), logging to second.log."""
     return lambda data_dir: launch(data_dir, tmp_path / "second.log", {})
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Give a PostgreSQL that all tests share; whoever stops it starts it again."""
+    with run_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Ledgers to test. Each adapter gives a *site*: where its ledger lives, and what can befall it.
 
-The contract's tests know sites only: another adapter is one more class in SITES.
+The contract's tests know sites only: another adapter is one more site.
 """
 
 import sqlite3
@@ -12,9 +12,13 @@ from uuid import UUID
 
 import pytest
 
+from postgres_server import PostgresServer
+
 from penstock.engine.ledger_port import Ledger
 from penstock.engine.records import AuditEntry, FinalEntry, PolicyEntry
 from penstock.storage.ledger import SqliteLedger, open_sqlite_ledger
+from penstock.storage.ledger.postgres import PostgresLedger, open_postgres_ledger
+from penstock.storage.ledger.postgres_link import Patience
 
 
 class Site(Protocol):
@@ -61,14 +65,60 @@ class SqliteSite:
         db.close()
 
 
-SITES = [SqliteSite]
+class PostgresSite:
+    """A database of its own, as a plain role. A full disk is told by a trigger, in its code."""
+
+    patience = Patience(lock_seconds=0.05)
+
+    def __init__(self, server: PostgresServer, database: str) -> None:
+        self.server = server
+        self.database = database
+        self.url = server.url(database)
+
+    @asynccontextmanager
+    async def open(self, **given: Any) -> AsyncIterator[PostgresLedger]:
+        given = {"patience": self.patience, "size_seconds": 0.02, **given}
+        async with open_postgres_ledger(self.url, **given) as ledger:
+            yield ledger
+
+    def sql(self, statement: str) -> str:
+        """Have the superuser do something in the database."""
+        return self.server.sql(statement, self.database)
+
+    @contextmanager
+    def full(self, _ledger: PostgresLedger) -> Iterator[None]:
+        self.sql(
+            "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE"
+            " 'could not extend file' USING ERRCODE = 'disk_full'; END $$;"
+            " CREATE TRIGGER no_room BEFORE INSERT ON session_finals EXECUTE FUNCTION no_room()"
+        )
+        yield
+        self.sql("DROP FUNCTION no_room CASCADE")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        holder = self.server.session(self.database)
+        holder.ask("BEGIN; LOCK session_finals, probes IN EXCLUSIVE MODE")
+        yield
+        holder.close()
 
 
-@pytest.fixture(params=SITES, ids=lambda site: site.__name__)
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
+SITES = ("SqliteSite", "PostgresSite")
+
+
+@pytest.fixture(params=SITES)
+def site(request: pytest.FixtureRequest) -> Site:
     """Give an empty site of each adapter."""
-    made: Site = request.param(tmp_path)
+    name = {"SqliteSite": "sqlite_site", "PostgresSite": "postgres_site"}[request.param]
+    made: Site = request.getfixturevalue(name)
     return made
+
+
+@pytest.fixture
+def postgres_site(postgres_server: PostgresServer) -> Iterator[PostgresSite]:
+    """Give an empty site of PostgreSQL."""
+    with postgres_server.database() as name:
+        yield PostgresSite(postgres_server, name)
 
 
 @pytest.fixture
