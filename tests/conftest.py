@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import trio
 from hypothesis import HealthCheck, settings
-from postgres_server import PostgresServer, run_postgres
 
 from penstock.engine import wire
 from penstock.http.session_tokens import mint_session_token
+from postgres_server import PostgresServer, run_postgres
 
 # Ample: only what hangs takes this long.
 PATIENCE_SECONDS = 30.0

@@ -23,6 +23,7 @@ import trio
 
 from penstock import __version__
 from penstock.composition import Grants, compose_front, session_secrets
+from penstock.engine.ledger_port import Ledger
 from penstock.engine.level import Level
 from penstock.engine.outcomes import FrameLedger
 from penstock.engine.pacer import Pacer
@@ -36,6 +37,7 @@ from penstock.engine.turbine import Turbine
 from penstock.engine.writer import Writer
 from penstock.errors import StartupError
 from penstock.http.front import Front, open_front
+from penstock.ledgers import open_ledger
 from penstock.logs import configure_logs
 from penstock.policy_store import LedgerPolicyStore, load_policy_book
 from penstock.process import (
@@ -47,7 +49,7 @@ from penstock.process import (
 from penstock.rotation import check_rotation
 from penstock.settings import DEFAULT_SOURCE, Settings, shown
 from penstock.storage.grants import ClosedGrants, FileGrants, GrantsFileError, PermissiveGrants
-from penstock.storage.ledger import LedgerOpenError, SqliteLedger, open_sqlite_ledger
+from penstock.storage.ledger import LedgerOpenError
 from penstock.storage.lock import DataDirLockedError, lock_data_dir
 from penstock.storage.spool import SpoolFolder
 from penstock.welcome import print_welcome
@@ -107,7 +109,7 @@ async def open_service(
         with lock_data_dir(settings.data_dir):
             if not dev:  # generated secrets come and go with explicit ones
                 _check_rotation(settings, clock)
-            async with open_sqlite_ledger(settings.data_dir / "ledger.sqlite3") as ledger:
+            async with open_ledger(settings) as ledger:
                 with SpoolFolder(
                     settings.data_dir / "spool", max_open_files=_spool_files(settings, 0)
                 ) as spool:
@@ -119,7 +121,7 @@ async def open_service(
 
 @asynccontextmanager
 async def _open_engine(
-    settings: Settings, grants: Grants, ledger: SqliteLedger, spool: SpoolFolder, clock: Clock
+    settings: Settings, grants: Grants, ledger: Ledger, spool: SpoolFolder, clock: Clock
 ) -> AsyncIterator[Service]:
     book = await load_policy_book(ledger)
     sluice = Sluice(book, clock)

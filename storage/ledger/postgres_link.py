@@ -153,6 +153,7 @@ class Link:
             and not self._connection.is_in_transaction()
             # Elsewhere may be one that takes writes: a standby has become the primary.
             and reason_of(error) in {LedgerReason.DISK_FULL, LedgerReason.LOCKED}
+            and not isinstance(error, asyncpg.FeatureNotSupportedError)  # a void plan is kept
         )
 
 

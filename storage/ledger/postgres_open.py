@@ -5,6 +5,8 @@ in which all steps that are due are taken, or none.
 """
 
 import asyncio
+import os
+import socket
 import time
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -225,7 +227,9 @@ def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
+        # asyncio puts words of its own in the place of the system's.
+        own = isinstance(error, socket.gaierror) or not error.errno
+        return (error.strerror if own else os.strerror(error.errno)) or type(error).__name__
     return f"{_first_line(error)}" if state_of(error) else type(error).__name__
 
 

@@ -34,7 +34,7 @@ from penstock.storage.ledger.sql import LedgerFaultError, RejectedError, Repeate
 
 T = TypeVar("T")
 
-WRITES = "ISOLATION LEVEL READ COMMITTED READ WRITE"
+WRITES = "ISOLATION LEVEL READ COMMITTED"
 # Of several statements, all see the same moment.
 READS = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 

@@ -82,11 +82,12 @@ class PostgresServer:
         """Stop it at once, as a crash would: what is open is cut off and recovered at the start."""
         self._run("pg_ctl", "-w", "-D", self._data, "-m", "immediate", "stop")
 
-    def signal(self, name: str) -> None:
-        """Send a signal to every process of the server, as SIGSTOP, which leaves it unreachable."""
-        parent = (self._data / "postmaster.pid").read_text().split()[0]
-        subprocess.run(["pkill", f"-{name}", "-P", parent], check=False)
-        subprocess.run(["kill", f"-{name}", parent], check=True)
+    def backends(self, database: str) -> list[int]:
+        """Give the processes that serve the plain role's connections to a database."""
+        rows = self.sql(
+            f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}' AND usename = '{ROLE}'"
+        )
+        return [int(row) for row in rows.split()]
 
     def sql(self, statement: str, database: str = "postgres", *, role: str = _SUPERUSER) -> str:
         """Have a statement done and give its rows, one a line."""

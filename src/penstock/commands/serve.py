@@ -9,7 +9,7 @@ from typing import Annotated
 import trio
 import typer
 
-from penstock.commands.options import Config, DataDir, Dev, settings_in_force
+from penstock.commands.options import Config, DatabaseUrl, DataDir, Dev, settings_in_force
 from penstock.errors import StartupError
 from penstock.settings import REQUIRED_SECRETS
 
@@ -25,6 +25,7 @@ def serve(
         str | None, typer.Option(metavar="PORT", help="TCP port to listen on; 0 takes a free one.")
     ] = None,
     data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
     surfaces: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Groups of routes to serve, separated by commas."),
@@ -47,6 +48,7 @@ def serve(
         "host": host,
         "port": port,
         "data_dir": data_dir,
+        "database_url": database_url,
         "surfaces": surfaces,
         "config": config,
         "log_level": log_level,

@@ -5,24 +5,25 @@ The contract's tests know sites only: another adapter is one more site.
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
 import pytest
 
-from postgres_server import PostgresServer
-
 from penstock.engine.ledger_port import Ledger
 from penstock.engine.records import AuditEntry, FinalEntry, PolicyEntry
 from penstock.storage.ledger import SqliteLedger, open_sqlite_ledger
 from penstock.storage.ledger.postgres import PostgresLedger, open_postgres_ledger
 from penstock.storage.ledger.postgres_link import Patience
+from postgres_server import PostgresServer
 
 
 class Site(Protocol):
-    """Where one adapter's ledger lives."""
+    """Where one adapter's ledger lives. `target` names it for another process."""
+
+    target: str
 
     def open(self) -> AbstractAsyncContextManager[Ledger]:
         """Open the ledger; what was stored before is in it."""
@@ -36,12 +37,17 @@ class Site(Protocol):
         """Have somebody else keep the ledger from being written around the block."""
         ...
 
+    def finals(self) -> set[str]:
+        """Give the sessions that have a final, asked past the ledger."""
+        ...
+
 
 class SqliteSite:
     """A file. Its pages are limited where a disk would be full: SQLite reports both alike."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "ledger" / "ledger.db"
+        self.target = str(self.path)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[SqliteLedger]:
@@ -64,6 +70,11 @@ class SqliteSite:
         db.execute("ROLLBACK")
         db.close()
 
+    def finals(self) -> set[str]:
+        with closing(sqlite3.connect(self.path)) as db:
+            rows = db.execute("SELECT session_id FROM session_finals").fetchall()
+        return {name for (name,) in rows}
+
 
 class PostgresSite:
     """A database of its own, as a plain role. A full disk is told by a trigger, in its code."""
@@ -73,12 +84,12 @@ class PostgresSite:
     def __init__(self, server: PostgresServer, database: str) -> None:
         self.server = server
         self.database = database
-        self.url = server.url(database)
+        self.target = server.url(database)
 
     @asynccontextmanager
     async def open(self, **given: Any) -> AsyncIterator[PostgresLedger]:
         given = {"patience": self.patience, "size_seconds": 0.02, **given}
-        async with open_postgres_ledger(self.url, **given) as ledger:
+        async with open_postgres_ledger(self.target, **given) as ledger:
             yield ledger
 
     def sql(self, statement: str) -> str:
@@ -101,6 +112,9 @@ class PostgresSite:
         holder.ask("BEGIN; LOCK session_finals, probes IN EXCLUSIVE MODE")
         yield
         holder.close()
+
+    def finals(self) -> set[str]:
+        return set(self.sql("SELECT session_id FROM session_finals").split())
 
 
 SITES = ("SqliteSite", "PostgresSite")
