@@ -216,9 +216,12 @@ def serve(tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def launch_service(tmp_path: Path) -> Callable[[Path], subprocess.Popen[bytes]]:
-    """Give the launcher of a service that may not start: (data_dir), logging to second.log."""
-    return lambda data_dir: launch(data_dir, tmp_path / "second.log", {})
+def launch_service(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
+    """Give the launcher of a service that may not start, logging to second.log.
+
+    It takes the data folder, and settings by keyword.
+    """
+    return lambda data_dir, **given: launch(data_dir, tmp_path / "second.log", given)
 
 
 @pytest.fixture(scope="session")

@@ -147,9 +147,10 @@ class PostgresLedger:
                     self._failures += 1
                     self._tell(error)
                     raise
-        self._commits += 1
-        self._tell(None)
-        return result
+                self._commits += 1
+                self._tell(None)
+                return result
+        raise AssertionError  # for the type checkers, who think that a shield can be cancelled
 
     async def _read(self, work: Work[T]) -> T:
         with trio.move_on_after(self._patience.whole_seconds) as waiting:

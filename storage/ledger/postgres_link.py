@@ -96,13 +96,13 @@ class Link:
                 raise
         return await self._once(work)
 
-    async def connected(self, seconds: float | None = None) -> Connection:
+    async def connected(self) -> Connection:
         """Give the connection, made if there is none. Raises what asyncpg raises."""
         if not self._alive():
             self.drop()
             self._connection = await asyncpg.connect(
                 self._url,
-                timeout=self._patience.connect_seconds if seconds is None else seconds,
+                timeout=self._patience.connect_seconds,  # pyright: ignore[reportArgumentType]
                 statement_cache_size=_PREPARED_STATEMENTS,
                 max_cached_statement_lifetime=0,
                 connection_class=_KeptAlive,
@@ -118,7 +118,7 @@ class Link:
 
     async def close(self) -> None:
         """Take leave of the server, if it listens."""
-        if self._alive():
+        if self._connection is not None and self._alive():
             with contextlib.suppress(Exception):
                 await self._connection.close(timeout=_CLOSE_SECONDS)
         self.drop()

@@ -228,8 +228,9 @@ def _why(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, OSError):
         # asyncio puts words of its own in the place of the system's.
-        own = isinstance(error, socket.gaierror) or not error.errno
-        return (error.strerror if own else os.strerror(error.errno)) or type(error).__name__
+        if error.errno and not isinstance(error, socket.gaierror):
+            return os.strerror(error.errno)
+        return error.strerror or type(error).__name__
     return f"{_first_line(error)}" if state_of(error) else type(error).__name__
 
 
