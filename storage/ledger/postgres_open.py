@@ -40,10 +40,11 @@ class Concern:
 
 @dataclass(slots=True, frozen=True)
 class Server:
-    """The server and database as they were found."""
+    """The server and database as they were found; the schema's steps that are taken, and due."""
 
     version: str
     database: str
+    taken: int
     due: int
     concerns: tuple[Concern, ...]
 
@@ -83,10 +84,10 @@ async def open_server(link: Link, url: str, *, migrate: bool = True) -> Server:
 
 
 async def _prepare(connection: Connection, url: str, *, migrate: bool) -> Server:
-    version = connection.get_server_version()
-    if version.major < OLDEST_SERVER:
+    major = connection.get_server_version().major
+    if major < OLDEST_SERVER:
         raise LedgerOpenError(
-            f"the database server at {place(url)} is PostgreSQL {version.major}",
+            f"the database server at {place(url)} is PostgreSQL {major}",
             f"at least {OLDEST_SERVER} is needed",
         )
     ((exact, encoding, standby, read_only),) = await connection.fetch(
@@ -105,12 +106,15 @@ async def _prepare(connection: Connection, url: str, *, migrate: bool) -> Server
             f"name the primary in {SETTING}; of several hosts, "
             "?target_session_attrs=read-write finds it",
         )
-    waiting = await (_migrate(connection) if migrate else _count_due(connection))
+    if migrate:
+        await _migrate(connection)
+    applied = await _applied(connection) or []
     name, concerns = await _look(connection, place(url))
-    return Server(exact.partition(" ")[0], name, waiting, concerns)
+    version = exact.partition(" ")[0]  # without the packager's words
+    return Server(version, name, len(applied), len(due(_MIGRATIONS, applied)), concerns)
 
 
-async def _migrate(connection: Connection) -> int:
+async def _migrate(connection: Connection) -> None:
     """Take the steps that are due, all in one transaction, and no two processes at once."""
     await connection.execute(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL penstock.org_id = '*';"
@@ -139,11 +143,6 @@ async def _migrate(connection: Connection) -> int:
         if not connection.is_closed():
             await connection.execute("ROLLBACK")
         raise
-    return 0
-
-
-async def _count_due(connection: Connection) -> int:
-    return len(due(_MIGRATIONS, await _applied(connection) or []))
 
 
 async def _applied(connection: Connection) -> list[Applied] | None:
