@@ -43,17 +43,14 @@ class Patience:
     statement_seconds: float = 3.0
     whole_seconds: float = 5.0
 
-    def begin(self, mode: str, scope: str = EVERY_ORG) -> str:
-        """Give the beginning of a transaction, one message: its mode, its limits, its scope.
-
-        `scope` is part of the text: a constant, never a value from outside.
-        """
+    def begin(self, mode: str) -> str:
+        """Give the beginning of a transaction, one message: mode, limits, the service's scope."""
         return (
             f"BEGIN {mode};"
             f" SET LOCAL lock_timeout = {_ms(self.lock_seconds)};"
             f" SET LOCAL statement_timeout = {_ms(self.statement_seconds)};"
             f" SET LOCAL idle_in_transaction_session_timeout = {_ms(self.whole_seconds)};"
-            f" SET LOCAL penstock.org_id = '{scope}';"
+            f" SET LOCAL penstock.org_id = '{EVERY_ORG}';"
             # A server set to acknowledge what is not on its disk yet is not taken at its word.
             " SELECT set_config('synchronous_commit', 'on', true)"
             " WHERE current_setting('synchronous_commit') = 'off'"

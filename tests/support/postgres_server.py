@@ -127,6 +127,19 @@ class PostgresServer:
             assert done.returncode == 0, output.read().decode()
 
 
+def _copied_for(user: str, binaries: Path, folder: Path) -> Path:
+    """Give a copy that the user can reach, who may not enter the folder of this environment."""
+    package = binaries.parents[1]
+    libraries = package.with_name(f"{package.name}.libs")  # where the binaries look for theirs
+    for source in (binaries.parent, libraries):
+        if source.exists():
+            copied = folder / "site" / source.relative_to(package.parent)
+            shutil.copytree(source, copied, symlinks=True)
+    for path in (folder, *folder.rglob("*")):
+        shutil.chown(path, user)
+    return folder / "site" / binaries.relative_to(package.parent)
+
+
 @contextmanager
 def run_postgres(*, fsync: bool = False) -> Iterator[PostgresServer]:
     """Run a server around the block; the test is skipped where pip has no binaries for it."""
@@ -137,7 +150,7 @@ def run_postgres(*, fsync: bool = False) -> Iterator[PostgresServer]:
     folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
     if os.geteuid() == 0:  # which PostgreSQL refuses to run as
         user = utils.ensure_user_exists("pgserver").pw_name
-        shutil.chown(folder, user)
+        binaries = _copied_for(user, binaries, folder)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     server = PostgresServer(folder, binaries, user, port)
