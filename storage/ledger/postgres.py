@@ -153,7 +153,7 @@ class PostgresLedger:
         raise AssertionError  # for the type checkers, who think that a shield can be cancelled
 
     async def _read(self, work: Work[T]) -> T:
-        with trio.move_on_after(self._patience.whole_seconds) as waiting:
+        with trio.move_on_after(self._patience.answer_seconds) as waiting:
             await self._reading.acquire()
         if waiting.cancelled_caught:
             busy = "as many reads as may were under way for too long"
@@ -224,8 +224,8 @@ async def look_at_postgres(url: str, *, patience: Patience = Patience()) -> Serv
 
 
 async def _size(connection: Connection) -> int:
-    size: int = await connection.fetchval("SELECT pg_database_size(current_database())")
-    return size
+    ((size,),) = await connection.fetch("SELECT pg_database_size(current_database())")
+    return int(size)
 
 
 def _note(_loop: object, context: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """A connection to PostgreSQL that is made when it is needed and again when it was lost.
 
 All of this runs inside asyncio. Whatever is asked ends by itself, in `Patience`: the server is told
-how long a lock and a statement may take, and the whole of it has a deadline here, which also holds
-where nobody answers at all. A connection in a state that is not certain is thrown away.
+how long a lock and a statement may take, and each answer has a deadline here, also where nobody
+answers at all. A large group over a long way may take its time, as long as it gets on. A connection
+in a state that is not certain is thrown away.
 
 Nothing is set for a session, all for a transaction, so that a pooler in between may give each
 transaction to another connection.
@@ -21,8 +22,8 @@ from penstock.engine.ledger_port import LedgerReason, LedgerUnavailableError
 from penstock.storage.ledger.postgres_errors import reason_of, translated
 
 T = TypeVar("T")
-Connection = Any
-Work = Callable[[Connection], Awaitable[T]]
+# asyncpg's own connection; asyncpg has no types.
+Raw = Any
 
 # The scope of the service itself: rows of every organisation.
 EVERY_ORG = "*"
@@ -36,12 +37,12 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
 @dataclass(slots=True, frozen=True)
 class Patience:
-    """How long things may take. The whole includes a connection that must be made first."""
+    """How long things may take. The first answer includes a connection that must be made first."""
 
     connect_seconds: float = 3.0
     lock_seconds: float = 1.0
     statement_seconds: float = 3.0
-    whole_seconds: float = 5.0
+    answer_seconds: float = 5.0
 
     def begin(self, mode: str) -> str:
         """Give the beginning of a transaction, one message: mode, limits, the service's scope."""
@@ -49,7 +50,7 @@ class Patience:
             f"BEGIN {mode};"
             f" SET LOCAL lock_timeout = {_ms(self.lock_seconds)};"
             f" SET LOCAL statement_timeout = {_ms(self.statement_seconds)};"
-            f" SET LOCAL idle_in_transaction_session_timeout = {_ms(self.whole_seconds)};"
+            f" SET LOCAL idle_in_transaction_session_timeout = {_ms(self.answer_seconds)};"
             f" SET LOCAL penstock.org_id = '{EVERY_ORG}';"
             # A server set to acknowledge what is not on its disk yet is not taken at its word.
             " SELECT set_config('synchronous_commit', 'on', true)"
@@ -70,13 +71,46 @@ class _KeptAlive(asyncpg.Connection):  # type: ignore[misc]
                     sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
+class Connection:
+    """A connection within its deadline: each answer earns the next one its full time."""
+
+    __slots__ = ("_deadline", "_raw", "_seconds")
+
+    def __init__(self, raw: Raw, deadline: asyncio.Timeout, seconds: float) -> None:
+        self._raw = raw
+        self._deadline = deadline
+        self._seconds = seconds
+
+    async def fetch(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Have a statement done and give its rows."""
+        rows = await self._raw.fetch(sql, *values)
+        self._answered()
+        return [tuple(row) for row in rows]
+
+    async def execute(self, script: str) -> str:
+        """Have statements done in one message, and give the last one's command."""
+        command: str = await self._raw.execute(script)
+        self._answered()
+        return command
+
+    def _answered(self) -> None:
+        # A timer for each statement would cost a good part of it.
+        due = self._deadline.when() or 0.0
+        now = asyncio.get_running_loop().time()
+        if due - now < self._seconds / 2:
+            self._deadline.reschedule(now + self._seconds)
+
+
+Work = Callable[[Connection], Awaitable[T]]
+
+
 class Link:
     """One connection, at most. Not for two tasks at once."""
 
     def __init__(self, url: str, patience: Patience) -> None:
         self._url = url
         self._patience = patience
-        self._connection: Connection | None = None
+        self._connection: Raw = None
 
     async def run(self, work: Work[T], *, twice: bool = False) -> T:
         """Do something over the connection; errors in the port's words.
@@ -93,8 +127,8 @@ class Link:
                 raise
         return await self._once(work)
 
-    async def connected(self) -> Connection:
-        """Give the connection, made if there is none. Raises what asyncpg raises."""
+    async def connected(self) -> Raw:
+        """Give asyncpg's connection, made if there is none. Raises what asyncpg raises."""
         if not self._alive():
             self.drop()
             self._connection = await asyncpg.connect(
@@ -125,8 +159,9 @@ class Link:
 
     async def _once(self, work: Work[T]) -> T:
         try:
-            async with asyncio.timeout(self._patience.whole_seconds):
-                return await work(await self.connected())
+            seconds = self._patience.answer_seconds
+            async with asyncio.timeout(seconds) as deadline:
+                return await work(Connection(await self.connected(), deadline, seconds))
         except Exception as error:
             closed = not self._alive()
             if closed or not self._reusable(error):

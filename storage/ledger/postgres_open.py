@@ -16,7 +16,7 @@ import asyncpg  # type: ignore[import-untyped]
 
 from penstock.storage.ledger.migrate import Applied, LedgerOpenError, due, load_migrations
 from penstock.storage.ledger.postgres_errors import state_of
-from penstock.storage.ledger.postgres_link import Connection, Link
+from penstock.storage.ledger.postgres_link import Link, Raw
 
 SETTING = "database_url"
 SCHEMES = ("postgresql", "postgres")
@@ -83,7 +83,7 @@ async def open_server(link: Link, url: str, *, migrate: bool = True) -> Server:
         raise
 
 
-async def _prepare(connection: Connection, url: str, *, migrate: bool) -> Server:
+async def _prepare(connection: Raw, url: str, *, migrate: bool) -> Server:
     major = connection.get_server_version().major
     if major < OLDEST_SERVER:
         raise LedgerOpenError(
@@ -114,7 +114,7 @@ async def _prepare(connection: Connection, url: str, *, migrate: bool) -> Server
     return Server(version, name, len(applied), len(due(_MIGRATIONS, applied)), concerns)
 
 
-async def _migrate(connection: Connection) -> None:
+async def _migrate(connection: Raw) -> None:
     """Take the steps that are due, all in one transaction, and no two processes at once."""
     await connection.execute(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL penstock.org_id = '*';"
@@ -145,7 +145,7 @@ async def _migrate(connection: Connection) -> None:
         raise
 
 
-async def _applied(connection: Connection) -> list[Applied] | None:
+async def _applied(connection: Raw) -> list[Applied] | None:
     """Give the steps that the database has taken; None when it is no ledger yet."""
     # Asked first, since CREATE TABLE IF NOT EXISTS needs the right to make one also where it is.
     if await connection.fetchval("SELECT to_regclass($1)::oid", _LIST) is None:
@@ -154,7 +154,7 @@ async def _applied(connection: Connection) -> list[Applied] | None:
     return [Applied(*row) for row in rows]
 
 
-async def _look(connection: Connection, where: str) -> tuple[str, tuple[Concern, ...]]:
+async def _look(connection: Raw, where: str) -> tuple[str, tuple[Concern, ...]]:
     """Give the database's name, and what is dangerous about it, its server, and the way to it."""
     ((database, role, unbound, fsync, pages, encrypted, client),) = await connection.fetch(
         "SELECT current_database()::text, current_user::text, rolsuper OR rolbypassrls,"

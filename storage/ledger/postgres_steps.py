@@ -177,7 +177,7 @@ async def _run(
         while True:
             values = statement.values if outgoing is None else outgoing(statement.values)
             rows = await connection.fetch(numbered(statement.sql), *values)
-            statement = steps.send([tuple(row) for row in rows])
+            statement = steps.send(rows)
     except StopIteration as end:
         result: T = end.value
         return result

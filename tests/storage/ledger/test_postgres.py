@@ -15,7 +15,7 @@ from penstock.storage.ledger.sql import LedgerFaultError
 
 MakeFinal = Callable[..., Any]
 MakeAudit = Callable[..., Any]
-PATIENT = Patience(lock_seconds=20, statement_seconds=20, whole_seconds=20)
+PATIENT = Patience(lock_seconds=20, statement_seconds=20, answer_seconds=20)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ async def test_reads_are_bounded_in_time_and_number(
     postgres_site: Any, make_final: MakeFinal
 ) -> None:
     """A read behind a lock is told so; one that finds all connections busy does not wait long."""
-    patience = Patience(lock_seconds=0.3, whole_seconds=0.1)
+    patience = Patience(lock_seconds=0.3, answer_seconds=0.1)
     async with postgres_site.open(patience=patience, readers=1, size_seconds=100) as ledger:
         await ledger.commit([make_final(1)])
         with trio.fail_after(10):
@@ -176,6 +176,23 @@ async def test_reads_are_bounded_in_time_and_number(
         await read()
         assert reasons == [LedgerReason.LOCKED]
         holder.close()
+
+
+async def test_a_group_may_take_long_as_long_as_it_gets_on(
+    postgres_site: Any, make_final: MakeFinal
+) -> None:
+    """Far from its database a large group is slow, and is stored: only silence is given up."""
+    async with postgres_site.open(patience=Patience(answer_seconds=0.3)) as ledger:
+        postgres_site.sql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " PERFORM pg_sleep(0.05); RETURN NEW; END $$;"
+            " CREATE TRIGGER slow BEFORE INSERT ON session_finals EXECUTE FUNCTION slow()"
+        )
+        began = trio.current_time()
+        outcomes = await ledger.commit([make_final(number) for number in range(16)])
+        assert {outcome.verdict for outcome in outcomes} == {Verdict.STORED}
+        assert trio.current_time() - began > 2 * 0.3
+        postgres_site.sql("ALTER TABLE session_finals DISABLE TRIGGER slow")
 
 
 async def test_a_cancelled_read_leaves_nothing_behind(

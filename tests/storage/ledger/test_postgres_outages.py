@@ -27,7 +27,7 @@ from penstock.storage.ledger.postgres_link import Patience
 
 MakeFinal = Callable[..., Any]
 SUBMITTERS = 8
-HASTY = Patience(connect_seconds=0.5, whole_seconds=0.5)
+HASTY = Patience(connect_seconds=0.5, answer_seconds=0.5)
 
 
 class Clock:
