@@ -36,6 +36,7 @@ class LedgerReason(StrEnum):
     LOCKED = ("ledger_locked", "Another process kept the ledger to itself.")
     UNWRITABLE = ("ledger_unwritable", "The ledger refused the write (read-only, rights).")
     CORRUPT = ("ledger_corrupt", "The ledger is damaged.")
+    UNREACHABLE = ("ledger_unreachable", "The ledger's database could not be reached.")
     # The writer's.
     QUEUE_FULL = ("ledger_queue_full", "As many entries waited for the ledger as may.")
     OVERDUE = ("ledger_overdue", "The ledger was too slow to come to it in time.")

@@ -178,6 +178,11 @@ class Problem(Enum):
     LEDGER_LOCKED = (LedgerReason.LOCKED.value, 503, LedgerReason.LOCKED.meaning)
     LEDGER_UNWRITABLE = (LedgerReason.UNWRITABLE.value, 503, LedgerReason.UNWRITABLE.meaning)
     LEDGER_CORRUPT = (LedgerReason.CORRUPT.value, 503, LedgerReason.CORRUPT.meaning)
+    LEDGER_UNREACHABLE = (
+        LedgerReason.UNREACHABLE.value,
+        503,
+        LedgerReason.UNREACHABLE.meaning,
+    )
     LEDGER_QUEUE_FULL = (LedgerReason.QUEUE_FULL.value, 503, LedgerReason.QUEUE_FULL.meaning)
     LEDGER_OVERDUE = (LedgerReason.OVERDUE.value, 503, LedgerReason.OVERDUE.meaning)
     LEDGER_DRAINING = (LedgerReason.DRAINING.value, 503, LedgerReason.DRAINING.meaning)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 from kept_files import kept_file
 from penstock.engine import wire
 from penstock.http.session_tokens import mint_session_token
+from postgres_server import PostgresServer, run_postgres
 
 # Ample: only what hangs takes this long.
 PATIENCE_SECONDS = 30.0
@@ -216,9 +217,19 @@ def serve(tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def launch_service(tmp_path: Path) -> Callable[[Path], subprocess.Popen[bytes]]:
-    """Give the launcher of a service that may not start: (data_dir), logging to second.log."""
-    return lambda data_dir: launch(data_dir, tmp_path / "second.log", {})
+def launch_service(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
+    """Give the launcher of a service that may not start, logging to second.log.
+
+    It takes the data folder, and settings by keyword.
+    """
+    return lambda data_dir, **given: launch(data_dir, tmp_path / "second.log", given)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Give a PostgreSQL that all tests share; whoever stops it starts it again."""
+    with run_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from penstock.core_link import open_core
 from penstock.engine.abandonment import Abandonment, AbandonmentLimits
 from penstock.engine.blob_port import BlobUnavailableError
 from penstock.engine.deliveries import Deliveries, DeliveryLimits
+from penstock.engine.ledger_port import Ledger
 from penstock.engine.level import Level
 from penstock.engine.outcomes import FrameLedger
 from penstock.engine.pacer import Pacer
@@ -41,6 +42,7 @@ from penstock.engine.turbine import Turbine
 from penstock.engine.writer import Writer
 from penstock.errors import StartupError
 from penstock.http.front import Front, open_front
+from penstock.ledgers import open_ledger
 from penstock.logs import configure_logs
 from penstock.policy_store import LedgerPolicyStore, load_policy_book
 from penstock.process import (
@@ -54,7 +56,7 @@ from penstock.settings import DEFAULT_SOURCE, Settings, shown
 from penstock.storage.blobs.opening import BlobUrlError, open_blobs
 from penstock.storage.blobs.store import BlobLimits, Blobs
 from penstock.storage.grants import ClosedGrants, FileGrants, GrantsFileError, PermissiveGrants
-from penstock.storage.ledger import LedgerOpenError, SqliteLedger, open_sqlite_ledger
+from penstock.storage.ledger import LedgerOpenError
 from penstock.storage.lock import DataDirLockedError, lock_data_dir
 from penstock.storage.spool import SpoolFolder
 from penstock.welcome import print_welcome
@@ -114,7 +116,7 @@ async def open_service(
         with lock_data_dir(settings.data_dir):
             if not dev:  # generated secrets come and go with explicit ones
                 _check_rotation(settings, clock)
-            async with open_sqlite_ledger(settings.data_dir / "ledger.sqlite3") as ledger:
+            async with open_ledger(settings) as ledger:
                 with SpoolFolder(
                     settings.data_dir / "spool", max_open_files=_spool_files(settings, 0)
                 ) as spool:
@@ -126,7 +128,7 @@ async def open_service(
 
 @asynccontextmanager
 async def _open_engine(
-    settings: Settings, grants: Grants, ledger: SqliteLedger, spool: SpoolFolder, clock: Clock
+    settings: Settings, grants: Grants, ledger: Ledger, spool: SpoolFolder, clock: Clock
 ) -> AsyncIterator[Service]:
     book = await load_policy_book(ledger)
     sluice = Sluice(book, clock)

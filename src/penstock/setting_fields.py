@@ -12,7 +12,16 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from penstock.setting_types import LOWER, Allowed, Origins, PlainPath, Secret, Surfaces
+from penstock.setting_types import (
+    EMPTY_IS_NONE,
+    LOWER,
+    Allowed,
+    DatabaseUrl,
+    Origins,
+    PlainPath,
+    Secret,
+    Surfaces,
+)
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -37,6 +46,9 @@ class Settings(BaseSettings):
     data_dir: PlainPath = _setting(
         Path("penstock-data"),
         "Folder of everything that outlives the process. One running service a folder.",
+    )
+    database_url: Annotated[DatabaseUrl | None, EMPTY_IS_NONE] = _setting(
+        None, "The PostgreSQL database of the ledger. Without it the ledger is a file in data_dir."
     )
     surfaces: Surfaces = _setting(("sessions",), "The groups of routes that are served.")
     tls_cert: PlainPath | None = _setting(

@@ -71,6 +71,17 @@ def _long_enough(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _of_postgres(url: SecretStr) -> SecretStr:
+    # Nothing of it is told: what stands where it should not may be the password.
+    if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("does not begin with postgresql://")
+    return url
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -93,3 +104,9 @@ PlainPath = Annotated[Path, BeforeValidator(_plain_path), Allowed("a path")]
 Secret = Annotated[
     SecretStr, AfterValidator(_long_enough), Allowed(f"at least {MIN_SECRET_BYTES} bytes long")
 ]
+DatabaseUrl = Annotated[
+    SecretStr,
+    AfterValidator(_of_postgres),
+    Allowed("as in postgresql://user:password@host:5432/name, or empty for the embedded ledger"),
+]
+EMPTY_IS_NONE = BeforeValidator(_empty_is_none)

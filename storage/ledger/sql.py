@@ -44,6 +44,10 @@ Puts = Mapping[type, Put]
 Answers = Mapping[type, Callable[[Any], Steps[Any]]]
 
 
+class LedgerFaultError(Exception):
+    """The database refused what this software asked for: a mistake of this software."""
+
+
 class RepeatedError(Exception):
     """The entry is there already, exactly so; `value` is what was made of it then."""
 

@@ -36,7 +36,12 @@ from penstock.engine.ledger_port import (
 )
 from penstock.storage.ledger.kinds import put_of, steps_of
 from penstock.storage.ledger.own_thread import OwnThread
-from penstock.storage.ledger.sql import RejectedError, RepeatedError, Steps
+from penstock.storage.ledger.sql import (
+    LedgerFaultError,
+    RejectedError,
+    RepeatedError,
+    Steps,
+)
 from penstock.storage.ledger.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, open_file
 
 T = TypeVar("T")
@@ -55,10 +60,6 @@ _REASONS = {
 }
 _STORED = EntryOutcome(Verdict.STORED)
 _UNFIT = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH})
-
-
-class LedgerFaultError(Exception):
-    """SQLite refused what this software asked for: a mistake of this software."""
 
 
 class SqliteLedger:

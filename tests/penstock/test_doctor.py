@@ -85,6 +85,7 @@ def test_a_healthy_machine_has_no_findings(settings: Settings) -> None:
         "distinct secrets",
         "rotation",
         "dev secrets",
+        "database",
         "lock",
         "spool",
         "grants",

@@ -151,6 +151,25 @@ def test_a_short_secret_is_told_by_its_length_only(tmp_path: Path) -> None:
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize("url", ["mysql://u:hunter2@host/name", "hunter2", "host/hunter2"])
+def test_a_database_of_another_kind_is_refused_without_being_shown(
+    tmp_path: Path, url: str
+) -> None:
+    """Only PostgreSQL's URLs are taken, and what was given instead may hold a password."""
+    (line,) = problems(tmp_path, database_url=url)
+    assert line.startswith("database_url: does not begin with postgresql://")
+    assert "hunter2" not in line
+    assert "environment PENSTOCK_DATABASE_URL" in line
+
+
+def test_an_empty_database_url_is_the_embedded_ledger(tmp_path: Path) -> None:
+    """A variable that a template leaves empty is as good as none; a URL is never shown."""
+    settings, _ = load(tmp_path, database_url="")
+    assert settings.database_url is None
+    settings, _ = load(tmp_path, database_url="postgres://u:hunter2@host/name")
+    assert shown(settings, "database_url") == "set (30 characters)"
+
+
 def test_a_secret_that_is_no_text_is_not_shown(tmp_path: Path) -> None:
     """A number in the place of a secret is a secret too."""
     (tmp_path / "penstock.toml").write_text("session_secret = 123456789012")
@@ -223,14 +242,15 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_every_secret_can_come_from_a_file(tmp_path: Path, name: str) -> None:
     """PENSTOCK_<NAME>_FILE, and the key in the settings file, name a file that holds the secret."""
-    (tmp_path / "secret").write_text(LONG + "\n")
+    secret = "postgresql://u:p@host/name" if name == "database_url" else LONG
+    (tmp_path / "secret").write_text(secret + "\n")
     settings, sources = load(tmp_path, **{f"{name}_file": "secret"})
-    assert getattr(settings, name).get_secret_value() == LONG
+    assert getattr(settings, name).get_secret_value() == secret
     assert sources[name] == f"file secret (environment PENSTOCK_{name.upper()}_FILE)"
     (tmp_path / "penstock.toml").write_text(f"{name}_file = 'secret'\n")
     settings, sources = load(tmp_path)
-    assert getattr(settings, name).get_secret_value() == LONG
-    settings, sources = load(tmp_path, **{name: "y" * 32})
+    assert getattr(settings, name).get_secret_value() == secret
+    settings, sources = load(tmp_path, **{name: secret + "y"})
     assert sources[name] == f"environment PENSTOCK_{name.upper()}"
 
 

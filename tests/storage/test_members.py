@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from penstock.engine import wire
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.inbox import Arrival
+from penstock.engine.losses import Span
 from penstock.engine.motion.motion import NO_MOTION
 from penstock.engine.motion.signals import SIGNALS
 from penstock.engine.outcomes import Outcome, Reason, Tally
@@ -58,6 +59,9 @@ checkpoints = st.builds(
         lambda seen: NO_MOTION._replace(times=4 * seen, frames=2 * len(SIGNALS) * seen)
     ),
     st.sampled_from([True]),
+    st.lists(st.builds(Span, naturals, naturals, st.sampled_from(list(Reason))), max_size=4).map(
+        tuple
+    ),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),

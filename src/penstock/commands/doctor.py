@@ -1,9 +1,11 @@
 """`penstock doctor`: look at the machine and the data folder before users find out."""
 
+from collections.abc import Mapping
+
 import typer
 from rich.text import Text
 
-from penstock.commands.options import Config, DataDir, Dev, Json, settings_in_force
+from penstock.commands.options import Config, DatabaseUrl, DataDir, Dev, Json, settings_in_force
 from penstock.commands.output import print_json, print_table
 from penstock.dev import read_dev_secrets
 from penstock.doctor import Finding, Machine, State, examine
@@ -17,6 +19,7 @@ def doctor(
     as_json: Json = False,
     dev: Dev = False,
     data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
     config: Config = None,
 ) -> None:
     """Check whether the service can run well here, and say what to do where it cannot.
@@ -24,7 +27,8 @@ def doctor(
     Exit code 1 when a problem is found; warnings alone do not count. Changes nothing, and may run
     beside the service.
     """
-    findings = _findings({"data_dir": data_dir, "config": config}, dev=dev)
+    flags = {"data_dir": data_dir, "database_url": database_url, "config": config}
+    findings = _findings(flags, dev=dev)
     if as_json:
         print_json(
             [
@@ -41,7 +45,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _findings(flags: dict[str, object], *, dev: bool) -> list[Finding]:
+def _findings(flags: Mapping[str, object], *, dev: bool) -> list[Finding]:
     try:
         settings, _ = settings_in_force(flags, dev=dev, required=(), dev_secrets=read_dev_secrets)
     except StartupError as error:

@@ -15,6 +15,15 @@ from penstock.settings import Settings, load_settings
 DataDir = Annotated[
     str | None, typer.Option("--data-dir", metavar="FOLDER", help="The service's data folder.")
 ]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="URL",
+        help="PostgreSQL for the ledger. With a password in it, better by environment or file: "
+        "others on this machine see the flags of a process.",
+    ),
+]
 Config = Annotated[
     str | None,
     typer.Option(

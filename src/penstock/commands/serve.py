@@ -9,7 +9,7 @@ from typing import Annotated
 import trio
 import typer
 
-from penstock.commands.options import Config, DataDir, Dev, settings_in_force
+from penstock.commands.options import Config, DatabaseUrl, DataDir, Dev, settings_in_force
 from penstock.errors import StartupError
 from penstock.settings import REQUIRED_SECRETS
 
@@ -29,6 +29,7 @@ def serve(
         str | None,
         typer.Option(metavar="URL", help="Where replays go: a folder, s3://, gs:// or az://."),
     ] = None,
+    database_url: DatabaseUrl = None,
     surfaces: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Groups of routes to serve, separated by commas."),
@@ -52,6 +53,7 @@ def serve(
         "port": port,
         "data_dir": data_dir,
         "blob_url": blob_url,
+        "database_url": database_url,
         "surfaces": surfaces,
         "config": config,
         "log_level": log_level,

@@ -6,6 +6,7 @@ so that the one thing that is broken does not hide the others.
 
 from collections.abc import Iterator
 
+from penstock.doctor.database import check_database
 from penstock.doctor.finding import Finding, Machine, State
 from penstock.doctor.folder import check_folder
 from penstock.doctor.machine import check_clock, check_open_files, check_port, check_versions
@@ -23,6 +24,7 @@ def examine(settings: Settings, machine: Machine, *, dev: bool) -> Iterator[Find
     yield from check_open_files(settings, machine)
     yield from check_clock(settings.data_dir, machine)
     yield from check_secrets(settings, machine, dev=dev)
+    yield from check_database(settings)
     yield from check_spool(settings.data_dir, running)
     yield from check_grants(settings, machine, dev=dev)
     yield from check_port(settings, running)

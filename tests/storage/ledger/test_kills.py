@@ -26,6 +26,12 @@ from penstock.engine.records import AuditEntry, FinalEntry
 from penstock.engine.receipts import Committed, Lane
 from penstock.storage.ledger import open_sqlite_ledger
 
+def open_ledger(target):
+    if target.startswith("postgresql:"):
+        from penstock.storage.ledger.postgres import open_postgres_ledger
+        return open_postgres_ledger(target)
+    return open_sqlite_ledger(Path(target), busy_seconds=5)
+
 class Clock:
     monotonic = staticmethod(time.monotonic)
     unix = staticmethod(time.time)
@@ -39,8 +45,8 @@ async def submit(lanes, count):
         assert answer == Committed(), answer
         os.write(1, name.encode() + b"\\n")
 
-async def main(path, tasks, count):
-    async with open_sqlite_ledger(Path(path), busy_seconds=5) as ledger:
+async def main(target, tasks, count):
+    async with open_ledger(target) as ledger:
         lanes = LedgerLanes(ledger, Clock(), max_queued_entries=1000, wait_seconds=20)
         async with trio.open_nursery() as nursery:
             await nursery.start(lanes.run)
@@ -54,9 +60,9 @@ trio.run(main, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
 """
 
 
-def begin(path: Path, *, tasks: int, count: int) -> subprocess.Popen[bytes]:
+def begin(target: str, *, tasks: int, count: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(path), str(tasks), str(count)], stdout=subprocess.PIPE
+        [sys.executable, "-c", CHILD, target, str(tasks), str(count)], stdout=subprocess.PIPE
     )
 
 
@@ -66,46 +72,43 @@ def whole_lines(text: bytes) -> set[str]:
     }
 
 
-async def names_in(path: Path) -> tuple[set[str], list[str]]:
-    """Give the sessions with a final, and the subjects of the audit."""
-    async with open_sqlite_ledger(path) as ledger:
-        rows = await ledger.read(AuditPage(1_000_000))
-        finals = ledger._reader.execute("SELECT session_id FROM session_finals").fetchall()
-        return {name for (name,) in finals}, [row.entry.subject for row in rows]
+async def audited_in(site: Any) -> list[str]:
+    """Give the subjects of the audit."""
+    async with site.open() as ledger:
+        return [row.entry.subject for row in await ledger.read(AuditPage(1_000_000))]
 
 
-def test_what_was_acknowledged_before_a_kill_is_there(tmp_path: Path) -> None:
+def test_what_was_acknowledged_before_a_kill_is_there(site: Any) -> None:
     """Killed at any moment, again and again: every acknowledged entry is there, none by half."""
-    path = tmp_path / "ledger.db"
     chance = random.Random(1)  # noqa: S311
     acknowledged: set[str] = set()
     for _ in range(KILLS):
-        with begin(path, tasks=8, count=1_000_000) as child:
+        with begin(site.target, tasks=8, count=1_000_000) as child:
             assert child.stdout is not None
             heard = [child.stdout.readline() for _ in range(chance.randint(1, 400))]
             child.send_signal(signal.SIGKILL)
             heard.append(child.stdout.read())
         assert child.returncode == -signal.SIGKILL
         acknowledged |= whole_lines(b"".join(heard))
-        finals, audits = trio.run(names_in, path)
+        audits = trio.run(audited_in, site)
+        finals = site.finals()
         assert acknowledged <= finals
         assert sorted(finals) == sorted(audits)
     assert len(acknowledged) > KILLS
 
 
-def test_processes_that_start_at_once_share_one_file(tmp_path: Path) -> None:
+def test_processes_that_start_at_once_share_one_ledger(site: Any) -> None:
     """The schema is made once, and no process loses or doubles what another one writes."""
-    path = tmp_path / "ledger.db"
-    children = [begin(path, tasks=4, count=25) for _ in range(3)]
+    children = [begin(site.target, tasks=4, count=25) for _ in range(3)]
     heard: set[str] = set()
     for child in children:
         with child:
             assert child.stdout is not None
             heard |= whole_lines(child.stdout.read())
         assert child.returncode == 0
-    finals, audits = trio.run(names_in, path)
+    audits = trio.run(audited_in, site)
     assert len(heard) == 300
-    assert finals == heard
+    assert site.finals() == heard
     assert sorted(audits) == sorted(heard)
 
 

@@ -16,7 +16,7 @@ import trio.testing
 from penstock.engine.ledger_port import LedgerReason, LedgerUnavailableError, Verdict
 from penstock.engine.records import FinalOf
 from penstock.storage.ledger import LedgerOpenError, open_sqlite_ledger
-from penstock.storage.ledger.sqlite import LedgerFaultError
+from penstock.storage.ledger.sql import LedgerFaultError
 from penstock.storage.ledger.sqlite_file import SCHEMA_VERSION
 
 MakeFinal = Callable[..., Any]

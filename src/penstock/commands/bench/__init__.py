@@ -5,6 +5,7 @@ import typer
 from penstock.commands.bench.capacity import capacity
 from penstock.commands.bench.compare import compare
 from penstock.commands.bench.grants import grants
+from penstock.commands.bench.ledger import ledger
 from penstock.commands.bench.load import load
 from penstock.commands.bench.neighbour import neighbour
 from penstock.commands.bench.peers import peers
@@ -24,6 +25,7 @@ app.command()(scale)
 app.command()(pressure)
 app.command()(neighbour)
 app.command()(policy_cost)
+app.command()(ledger)
 app.command()(compare)
 app.command()(show)
 app.command()(grants)

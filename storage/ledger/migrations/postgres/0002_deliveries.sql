@@ -1,8 +1,8 @@
 -- The outbox: one row for each revision of a final, on its way to the blob store and to Core.
 CREATE TABLE deliveries (
-    session_id TEXT NOT NULL,
+    session_id TEXT COLLATE "C" NOT NULL,
     revision BIGINT NOT NULL,
-    org_id TEXT NOT NULL,
+    org_id TEXT COLLATE "C" NOT NULL CHECK (org_id NOT IN ('', '*')),
     created_unix_ms BIGINT NOT NULL,
     replay_due BIGINT NOT NULL CHECK (replay_due IN (0, 1)),
     replay_url TEXT,
@@ -23,6 +23,6 @@ CREATE INDEX deliveries_dead ON deliveries (session_id) WHERE state = 'dead';
 
 ALTER TABLE deliveries ENABLE ROW LEVEL SECURITY;
 ALTER TABLE deliveries FORCE ROW LEVEL SECURITY;
-CREATE POLICY deliveries_by_org ON deliveries USING (
-    current_setting('penstock.org_id', true) IN ('*', org_id)
+CREATE POLICY org_scope ON deliveries USING (
+    (SELECT current_setting('penstock.org_id', true)) IN (org_id, '*')
 );

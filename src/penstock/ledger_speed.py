@@ -1,0 +1,98 @@
+"""How many results a second a ledger takes, with how many submitters, and how long each waits.
+
+As in the service: finals through the writer's lanes, each submitter with its next one as soon as
+the last is answered. Many submitters make large groups, which is what a ledger is fast by.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import trio
+
+from penstock.engine.ledger_lanes import LedgerLanes
+from penstock.engine.ledger_port import Ledger
+from penstock.engine.receipts import Committed, Lane
+from penstock.engine.records import FinalEntry
+from penstock.errors import StartupError
+from penstock.ledgers import open_ledger
+from penstock.settings import Settings
+
+_SUBMITTERS = (1, 16, 256)
+_WAIT_SECONDS = 30.0
+# About the size of a final with its aggregates.
+_BODY: dict[str, Any] = {f"figure_{number}": number * 0.731 for number in range(60)}
+
+
+@dataclass(slots=True, frozen=True)
+class LedgerSpeed:
+    """What was measured with one number of submitters."""
+
+    submitters: int
+    finals_per_second: float
+    commits_per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+class _Clock:
+    monotonic = staticmethod(time.monotonic)
+    unix = staticmethod(time.time)
+
+
+async def measure_new_ledger(settings: Settings, *, seconds: float) -> list[LedgerSpeed]:
+    """Measure the ledger that the settings name; StartupError when it is no new one."""
+    if settings.database_url is not None:
+        from penstock.storage.ledger.postgres import look_at_postgres  # noqa: PLC0415
+
+        server = await look_at_postgres(settings.database_url.get_secret_value())
+        if server.taken:
+            raise StartupError(
+                f"the database {server.database!r} holds a ledger; make an empty one for this"
+            )
+    async with open_ledger(settings) as ledger:
+        return await _measure(ledger, seconds)
+
+
+async def _measure(ledger: Ledger, seconds: float) -> list[LedgerSpeed]:
+    lanes = LedgerLanes(
+        ledger, _Clock(), max_queued_entries=max(_SUBMITTERS), wait_seconds=_WAIT_SECONDS
+    )
+    measured = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lanes.run)
+        for count in _SUBMITTERS:
+            await _submit(lanes, count, time.monotonic() + seconds / 10)  # connections, caches
+            commits, started = ledger.statistics().commits, time.monotonic()
+            waits = np.array(await _submit(lanes, count, started + seconds)) * 1000
+            took = time.monotonic() - started
+            measured.append(
+                LedgerSpeed(
+                    count,
+                    len(waits) / took,
+                    (ledger.statistics().commits - commits) / took,
+                    float(np.percentile(waits, 50)),
+                    float(np.percentile(waits, 99)),
+                )
+            )
+        nursery.cancel_scope.cancel()
+    return measured
+
+
+async def _submit(lanes: LedgerLanes, count: int, until: float) -> list[float]:
+    waits: list[float] = []
+
+    async def submit() -> None:
+        while (began := time.monotonic()) < until:
+            entry = FinalEntry(str(uuid4()), "org", "principal", 1, "completed", 0, _BODY)
+            answer = await lanes.enter_nowait(entry, Lane.FINAL).wait()
+            if not isinstance(answer, Committed):
+                raise StartupError(f"the ledger refused a final: {answer.reason}: {answer.detail}")
+            waits.append(time.monotonic() - began)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(count):
+            nursery.start_soon(submit)
+    return waits
