@@ -6,6 +6,7 @@ import ssl
 import trio
 
 from penstock import __version__, findings
+from penstock.engine.ledger_port import Ledger
 from penstock.engine.policy_desk import PolicyDesk
 from penstock.engine.session import Plant
 from penstock.engine.sessions import Sessions
@@ -23,7 +24,7 @@ from penstock.http.metrics import Exposition, PenstockCollector, Sources
 from penstock.http.policy_metrics import PolicySources
 from penstock.http.pose import PoseFrames
 from penstock.http.session_tokens import TokenVerifier
-from penstock.http.user_tokens import UserTokenVerifier
+from penstock.rollup_surfaces import compose_sync, compose_usage, user_tokens
 from penstock.settings import Settings, secret_bytes
 from penstock.storage.grants import ClosedGrants, FileGrants, PermissiveGrants
 from penstock.storage.spool import SpoolFolder
@@ -45,6 +46,7 @@ def compose_front(
     sessions: Sessions,
     desk: PolicyDesk,
     stopping: trio.Event,
+    ledger: Ledger,
 ) -> Front:
     """Put the front together; raise StartupError where a setting makes that impossible."""
     clock = plant.clock
@@ -90,6 +92,12 @@ def compose_front(
             )
         )
     )
+    users = user_tokens(settings, clock)
+    surfaces = [PolicyAdmin(users, desk, plant.sluice, clock).surface()]
+    if "usage" in settings.surfaces:
+        surfaces.append(compose_usage(settings, users, ledger, plant))
+    if "sync" in settings.surfaces:
+        surfaces += compose_sync(settings, users, ledger, plant)
     app = create_app(
         Parts(
             pose,
@@ -100,7 +108,7 @@ def compose_front(
             AppLimits(settings.request_timeout_seconds, settings.max_header_count),
             __version__,
             ends,
-            (_policy_admin(settings, plant, desk).surface(),),
+            tuple(surfaces),
         )
     )
     front_limits = FrontLimits(
@@ -129,18 +137,6 @@ def compose_front(
         ) from None
     front = Front(app, pose, edge, meter, front_limits, config, {ENDS: ends})
     return front
-
-
-def _policy_admin(settings: Settings, plant: Plant, desk: PolicyDesk) -> PolicyAdmin:
-    if settings.user_jwt_secret is None:
-        raise StartupError("user_jwt_secret: not set")
-    verifier = UserTokenVerifier(
-        secret_bytes(settings.user_jwt_secret),
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-        leeway_seconds=settings.token_leeway_seconds,
-    )
-    return PolicyAdmin(verifier, desk, plant.sluice, plant.clock)
 
 
 def _reset_peaks(plant: Plant, front: Front) -> None:

@@ -1,11 +1,34 @@
 """Every kind of entry and query that the ledger knows, and its steps."""
 
 from penstock.engine.ledger_port import Entry, Query, Together
-from penstock.storage.ledger import audits, finals, policies
+from penstock.storage.ledger import (
+    audits,
+    finals,
+    policies,
+    sync_batches,
+    sync_devices,
+    sync_rollups,
+    usage,
+)
 from penstock.storage.ledger.sql import Put, Steps, T
 
-_PUTS = {**finals.PUTS, **policies.PUTS, **audits.PUTS}
-_ANSWERS = {**finals.ANSWERS, **policies.ANSWERS, **audits.ANSWERS}
+_PUTS = {
+    **finals.PUTS,
+    **policies.PUTS,
+    **audits.PUTS,
+    **usage.PUTS,
+    **sync_batches.PUTS,
+    **sync_devices.PUTS,
+}
+_ANSWERS = {
+    **finals.ANSWERS,
+    **policies.ANSWERS,
+    **audits.ANSWERS,
+    **usage.ANSWERS,
+    **sync_batches.ANSWERS,
+    **sync_devices.ANSWERS,
+    **sync_rollups.ANSWERS,
+}
 
 
 def put_of(entry: Entry) -> Put:
@@ -18,12 +41,12 @@ def steps_of(query: Query[T]) -> Steps[T]:
     return _ANSWERS[type(query)](query)
 
 
-def _put_together(entry: Together) -> Steps[tuple[object, ...]]:
+def _put_together(entry: Together) -> Steps[tuple[object, ...] | None]:
     values: list[object] = []
     for single in entry.entries:
         value = yield from put_of(single).steps(single)
         values.append(value)
-    return tuple(values)
+    return tuple(values) if any(value is not None for value in values) else None
 
 
 _TOGETHER = Put(_put_together, may_half_write=True)

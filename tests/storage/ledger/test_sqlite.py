@@ -140,7 +140,10 @@ async def test_a_newer_ledger_is_refused(sqlite_site: Any) -> None:
     async with sqlite_site.open():
         pass
     with closing(sqlite3.connect(sqlite_site.path)) as db:
-        db.execute("INSERT INTO schema_migrations VALUES (2, 'future', 'x', 0)")
+        db.execute(
+            "INSERT INTO schema_migrations"
+            " SELECT max(number) + 1, 'future', 'x', 0 FROM schema_migrations"
+        )
         db.commit()
     content = sqlite_site.path.read_bytes()
     assert "newer version" in await refusal(sqlite_site.path)
