@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import httpx
 import trio
@@ -15,9 +14,12 @@ _MOST_BYTES = 256 * 1024
 
 def key_fetcher(url: str) -> Callable[[], Awaitable[bytes]]:
     """Give what fetches the document at a URL; it raises JwksUnavailableError."""
-    # On a thread: what HTTPX leaves behind of an answer that is not read to its end is its own
-    # to close there, and a task's to close here.
-    return partial(trio.to_thread.run_sync, _fetch, url, abandon_on_cancel=True)
+
+    async def fetch() -> bytes:
+        # On a thread: an answer that is not read to its end would leave a generator behind here.
+        return await trio.to_thread.run_sync(_fetch, url, abandon_on_cancel=True)
+
+    return fetch
 
 
 def _fetch(url: str) -> bytes:
