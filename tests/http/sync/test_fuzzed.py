@@ -63,9 +63,9 @@ async def test_whatever_is_sent_is_acknowledged_or_refused(collect: Any) -> None
                 continue
             ack, sent = answer.json(), orjson.loads(body)
             for kind in RecordKind:
-                told = ack["accepted"][kind.plural] + ack["duplicates"][kind.plural]
-                told += sum(one["kind"] == kind for one in ack["rejected"])
-                assert told == len(sent.get(kind.plural, []))
+                counted = ack["accepted"][kind.plural] + ack["duplicates"][kind.plural]
+                counted += sum(one["kind"] == kind for one in ack["rejected"])
+                assert counted == len(sent.get(kind.plural, []))
         assert statuses >= {200, 400, 409}
         status = await collector.get("status")
         settings = collector.service.settings
