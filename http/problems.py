@@ -47,7 +47,12 @@ class Problem(Enum):
     USER_TOKEN_SIGNATURE = (
         "user_token_signature",
         401,
-        "The user token is not signed with HS256 and the user secret.",
+        "The user token is not signed with the user secret or a key of the identity provider.",
+    )
+    USER_KEYS_UNAVAILABLE = (
+        "user_keys_unavailable",
+        503,
+        "The identity provider's keys cannot be fetched now.",
     )
     USER_TOKEN_EXPIRED = ("user_token_expired", 401, "The user token's `exp` has passed.")
     USER_TOKEN_NOT_YET_VALID = (

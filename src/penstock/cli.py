@@ -19,6 +19,7 @@ from penstock.commands.reference import reference
 from penstock.commands.replay import replay
 from penstock.commands.schema import schema
 from penstock.commands.serve import leaves, serve
+from penstock.commands.sync import sync
 from penstock.errors import StartupError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.command()(doctor)
 app.command()(replay)
 app.add_typer(bench.app, name="bench")
 app.command()(schema)
+app.command()(sync)
 app.command(hidden=True)(reference)
 
 

@@ -27,7 +27,7 @@ from penstock.http.policy_metrics import PolicySources
 from penstock.http.portal_assets import load_portal
 from penstock.http.pose import PoseFrames
 from penstock.http.session_tokens import TokenVerifier
-from penstock.http.user_tokens import UserTokenVerifier
+from penstock.rollup_surfaces import compose_sync, compose_usage, user_tokens
 from penstock.settings import Settings, secret_bytes
 from penstock.storage.grants import ClosedGrants, FileGrants, PermissiveGrants
 from penstock.storage.spool import SpoolFolder
@@ -102,6 +102,15 @@ def compose_front(
             )
         )
     )
+    users = user_tokens(settings, clock)
+    surfaces = [
+        PolicyAdmin(users, desk, plant.sluice, clock).surface(),
+        load_portal(__version__).surface(),
+    ]
+    if "usage" in settings.surfaces:
+        surfaces.append(compose_usage(settings, users, engine.ledger, plant))
+    if "sync" in settings.surfaces:
+        surfaces += compose_sync(settings, users, engine.ledger, plant)
     app = create_app(
         Parts(
             pose,
@@ -112,10 +121,7 @@ def compose_front(
             AppLimits(settings.request_timeout_seconds, settings.max_header_count),
             __version__,
             ends,
-            (
-                _policy_admin(settings, plant, desk).surface(),
-                load_portal(__version__).surface(),
-            ),
+            tuple(surfaces),
         )
     )
     front_limits = FrontLimits(
@@ -144,18 +150,6 @@ def compose_front(
         ) from None
     front = Front(app, pose, edge, meter, front_limits, config, {ENDS: ends})
     return front
-
-
-def _policy_admin(settings: Settings, plant: Plant, desk: PolicyDesk) -> PolicyAdmin:
-    if settings.user_jwt_secret is None:
-        raise StartupError("user_jwt_secret: not set")
-    verifier = UserTokenVerifier(
-        secret_bytes(settings.user_jwt_secret),
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-        leeway_seconds=settings.token_leeway_seconds,
-    )
-    return PolicyAdmin(verifier, desk, plant.sluice, plant.clock)
 
 
 def _reset_peaks(plant: Plant, front: Front) -> None:

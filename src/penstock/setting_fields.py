@@ -14,13 +14,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from penstock.setting_types import (
     EMPTY_IS_NONE,
+    KNOWN_SURFACES,
     LOWER,
     Allowed,
+    ClaimNames,
     DatabaseUrl,
     Origins,
     PlainPath,
     Secret,
     Surfaces,
+    TrustedUrl,
 )
 
 KIB = 1024
@@ -50,7 +53,7 @@ class Settings(BaseSettings):
     database_url: Annotated[DatabaseUrl | None, EMPTY_IS_NONE] = _setting(
         None, "The PostgreSQL database of the ledger. Without it the ledger is a file in data_dir."
     )
-    surfaces: Surfaces = _setting(("sessions",), "The groups of routes that are served.")
+    surfaces: Surfaces = _setting(KNOWN_SURFACES, "The groups of routes that are served.")
     tls_cert: PlainPath | None = _setting(
         None, "PEM file of the certificate chain; with tls_key the service speaks TLS."
     )
@@ -78,6 +81,17 @@ class Settings(BaseSettings):
     jwt_issuer: str = _setting("penstock", "The issuer (iss) that JWTs must name.", min_length=1)
     jwt_audience: str = _setting(
         "penstock", "The audience (aud) that JWTs must name.", min_length=1
+    )
+    jwks_url: TrustedUrl | None = _setting(
+        None,
+        "The key set of the identity provider, whose ES256 and RS256 signatures on people's JWTs "
+        "then hold as well.",
+    )
+    jwks_floor_seconds: float = _setting(
+        30.0, "The key set is fetched no more often than this.", ge=1, le=3600
+    )
+    jwks_keep_seconds: float = _setting(
+        3600.0, "The key set is fetched anew when it is older.", ge=1, le=7 * 86400
     )
     token_cache_entries: int = _setting(
         65536,
@@ -224,6 +238,17 @@ class Settings(BaseSettings):
     )
     blob_retries: int = _setting(
         3, "How often a request to the object store is repeated.", ge=0, le=100
+    )
+
+    usage_user_claims: ClaimNames = _setting(
+        ("wallet", "wallet_address", "sub"),
+        "The claims that may name the user of usage rollups; the first that a token has does.",
+    )
+    sync_batch_bytes: int = _setting(
+        2 * MIB, "Size of a sync batch; clients split a larger one.", ge=64 * KIB, le=16 * MIB
+    )
+    sync_batch_records: int = _setting(
+        5000, "Records of a sync batch; clients split a larger one.", ge=1, le=100_000
     )
 
     shutdown_notice_seconds: float = _setting(
