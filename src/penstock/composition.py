@@ -2,10 +2,12 @@
 
 import platform
 import ssl
+from typing import TYPE_CHECKING
 
 import trio
 
 from penstock import __version__, findings
+from penstock.engine.ledger_port import Ledger
 from penstock.engine.policy_desk import PolicyDesk
 from penstock.engine.session import Plant
 from penstock.engine.sessions import Sessions
@@ -22,11 +24,20 @@ from penstock.http.meters import RequestMeter
 from penstock.http.metrics import Exposition, PenstockCollector, Sources
 from penstock.http.policy_metrics import PolicySources
 from penstock.http.pose import PoseFrames
+from penstock.http.runs.gate import AddressLimit, Gate, SharedToken
+from penstock.http.runs.openapi import runs_document
+from penstock.http.runs.pages import pages_surface
+from penstock.http.runs.surface import HOT as HOT_RUNS
+from penstock.http.runs.surface import Runs, RunsLimits, StoreFacts
 from penstock.http.session_tokens import TokenVerifier
 from penstock.http.user_tokens import UserTokenVerifier
+from penstock.ledgers import LEDGER_FILE
 from penstock.settings import Settings, secret_bytes
 from penstock.storage.grants import ClosedGrants, FileGrants, PermissiveGrants
 from penstock.storage.spool import SpoolFolder
+
+if TYPE_CHECKING:
+    from penstock.http.hot_routes import Route, Surface
 
 Grants = ClosedGrants | FileGrants | PermissiveGrants
 
@@ -45,6 +56,7 @@ def compose_front(
     sessions: Sessions,
     desk: PolicyDesk,
     stopping: trio.Event,
+    ledger: Ledger,
 ) -> Front:
     """Put the front together; raise StartupError where a setting makes that impossible."""
     clock = plant.clock
@@ -90,6 +102,13 @@ def compose_front(
             )
         )
     )
+    runs = _runs(settings, plant, ledger) if "runs" in settings.surfaces else None
+    surfaces = [_policy_admin(settings, plant, desk).surface()]
+    hot: dict[Route, Surface] = {ENDS: ends}
+    if runs is not None:
+        surfaces += [runs.surface(), pages_surface(runs_document(runs.limits))]
+        if runs.hot:
+            hot[HOT_RUNS] = runs
     app = create_app(
         Parts(
             pose,
@@ -100,7 +119,8 @@ def compose_front(
             AppLimits(settings.request_timeout_seconds, settings.max_header_count),
             __version__,
             ends,
-            (_policy_admin(settings, plant, desk).surface(),),
+            tuple(surfaces),
+            None if runs is None else runs.totals,
         )
     )
     front_limits = FrontLimits(
@@ -127,8 +147,38 @@ def compose_front(
             f"tls_cert and tls_key: {bind.tls_cert} and {bind.tls_key} are no PEM certificate with "
             f"its key: {error}"
         ) from None
-    front = Front(app, pose, edge, meter, front_limits, config, {ENDS: ends})
+    front = Front(app, pose, edge, meter, front_limits, config, hot)
     return front
+
+
+def _runs(settings: Settings, plant: Plant, ledger: Ledger) -> Runs:
+    token = settings.runs_auth_token if settings.runs_auth_enabled else None
+    limited = settings.runs_rate_limit_enabled
+    return Runs(
+        ledger,
+        plant.writer,
+        plant.clock,
+        _store_facts(settings),
+        Gate(
+            None if token is None else SharedToken(secret_bytes(token)),
+            AddressLimit(settings.runs_rate_limit_rpm) if limited else None,
+        ),
+        RunsLimits(
+            settings.runs_body_bytes,
+            settings.runs_batch_body_bytes,
+            settings.runs_batch_length,
+            settings.runs_text_length,
+        ),
+        lambda: plant.sluice.refuses_bulk,
+    )
+
+
+def _store_facts(settings: Settings) -> StoreFacts:
+    if settings.database_url is not None:
+        # Its log is a write-ahead log; that it syncs is the doctor's to check. The URL has secrets.
+        return StoreFacts("postgresql", "WAL", "FULL")
+    path = str(settings.data_dir / LEDGER_FILE)
+    return StoreFacts(path, settings.ledger_journal_mode.upper(), "FULL")
 
 
 def _policy_admin(settings: Settings, plant: Plant, desk: PolicyDesk) -> PolicyAdmin:

@@ -159,7 +159,7 @@ async def _open_engine(
         nursery.start_soon(_watch_spool, spool)
         async with open_sessions(plant, spool, ledger, limits) as sessions:
             stopping = trio.Event()
-            front = compose_front(settings, grants, spool, plant, sessions, desk, stopping)
+            front = compose_front(settings, grants, spool, plant, sessions, desk, stopping, ledger)
             service = Service(settings, front, sessions, plant.ledger, writer, desk, stopping)
             poller = front.poller
             senses = Senses(plant, lambda: sessions.live, lambda: poller.statistics().delay_seconds)

@@ -14,12 +14,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from penstock.setting_types import (
     EMPTY_IS_NONE,
+    KNOWN_SURFACES,
     LOWER,
     Allowed,
     DatabaseUrl,
     Origins,
     PlainPath,
     Secret,
+    SharedSecret,
     Surfaces,
 )
 
@@ -50,7 +52,7 @@ class Settings(BaseSettings):
     database_url: Annotated[DatabaseUrl | None, EMPTY_IS_NONE] = _setting(
         None, "The PostgreSQL database of the ledger. Without it the ledger is a file in data_dir."
     )
-    surfaces: Surfaces = _setting(("sessions",), "The groups of routes that are served.")
+    surfaces: Surfaces = _setting(KNOWN_SURFACES, "The groups of routes that are served.")
     tls_cert: PlainPath | None = _setting(
         None, "PEM file of the certificate chain; with tls_key the service speaks TLS."
     )
@@ -178,6 +180,42 @@ class Settings(BaseSettings):
     )
     end_wait_seconds: float = _setting(
         10.0, "An end that is not on disk by then is answered 503, and goes on.", ge=0.1, le=60
+    )
+
+    ledger_journal_mode: Annotated[Literal["wal", "delete"], LOWER] = _setting(
+        "wal",
+        "SQLite's journal. With delete, which some shared volumes need, reads wait for commits.",
+    )
+
+    runs_auth_enabled: bool = _setting(
+        default=False,
+        description="Clients that report runs must send runs_auth_token. "
+        "Also TELEMETRY_API_AUTH_ENABLED.",
+    )
+    runs_auth_token: SharedSecret | None = _setting(
+        None, "The bearer token of all clients that report runs. Also TELEMETRY_API_AUTH_TOKEN."
+    )
+    runs_rate_limit_enabled: bool = _setting(
+        default=False,
+        description="Limit the requests about runs by the address that they come from. "
+        "Also TELEMETRY_RATE_LIMIT_ENABLED.",
+    )
+    runs_rate_limit_rpm: int = _setting(
+        60,
+        "Requests about runs that an address may send within any minute. "
+        "Also TELEMETRY_RATE_LIMIT_RPM.",
+        ge=1,
+        le=100_000,
+    )
+    runs_body_bytes: int = _setting(
+        1 * MIB, "Size of a body that is about one run.", ge=1 * KIB, le=16 * MIB
+    )
+    runs_batch_body_bytes: int = _setting(
+        4 * MIB, "Size of a batch of runs.", ge=1 * KIB, le=16 * MIB
+    )
+    runs_batch_length: int = _setting(1000, "Runs in a batch.", ge=1, le=100_000)
+    runs_text_length: int = _setting(
+        256 * KIB, "Characters in a text of a run.", ge=256, le=16 * MIB
     )
 
     shutdown_notice_seconds: float = _setting(

@@ -1,11 +1,11 @@
 """Every kind of entry and query that the ledger knows, and its steps."""
 
 from penstock.engine.ledger_port import Entry, Query, Together
-from penstock.storage.ledger import audits, finals, policies
+from penstock.storage.ledger import audits, finals, policies, runs
 from penstock.storage.ledger.sql import Put, Steps, T
 
-_PUTS = {**finals.PUTS, **policies.PUTS, **audits.PUTS}
-_ANSWERS = {**finals.ANSWERS, **policies.ANSWERS, **audits.ANSWERS}
+_PUTS = {**finals.PUTS, **policies.PUTS, **audits.PUTS, **runs.PUTS}
+_ANSWERS = {**finals.ANSWERS, **policies.ANSWERS, **audits.ANSWERS, **runs.ANSWERS}
 
 
 def put_of(entry: Entry) -> Put:

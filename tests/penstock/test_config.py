@@ -24,7 +24,7 @@ def test_json_has_every_setting_with_value_source_and_liveness(
     }
     assert shown["session_secret"]["value"] == "set (43 characters)"
     assert shown["session_secret_previous"]["value"] == "not set"
-    assert shown["surfaces"]["value"] == ["sessions"]
+    assert shown["surfaces"]["value"] == ["sessions", "runs"]
 
 
 def test_the_table_has_every_setting(run: Any) -> None:
