@@ -17,7 +17,10 @@ class Lane(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class Committed:
-    """The entry is on disk. `repeated` when it was there already; `value` is the outcome's."""
+    """The entry is on disk. `repeated` when it was there already.
+
+    Some kinds of entry have a `value`: what the ledger made of it.
+    """
 
     repeated: bool = False
     value: object = None

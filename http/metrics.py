@@ -33,6 +33,8 @@ from penstock.http.poller import PollerStatistics
 from penstock.http.session_tokens import TokenCacheStatistics
 from penstock.http.writer_metrics import writer_metrics
 
+_OPEN_METRICS = "application/openmetrics-text"
+
 
 @dataclass(slots=True, frozen=True)
 class Sources:
@@ -216,6 +218,12 @@ class PenstockCollector:
         build.add_metric([self._sources.version, self._sources.python], 1)
         yield build
         self._sources.reset_peaks()
+
+
+def asks_for_text(accept: str) -> bool:
+    """Say whether a request's Accept names a format that scrapers read."""
+    kinds = (kind.partition(";")[0].strip().lower() for kind in accept.split(","))
+    return any(kind.startswith("text/") or kind == _OPEN_METRICS for kind in kinds)
 
 
 class Exposition:

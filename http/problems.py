@@ -219,6 +219,13 @@ class Problem(Enum):
         400,
         "The body is not the JSON object that it must be; `field` says where.",
     )
+    BULK_REFUSED = (
+        "bulk_refused",
+        503,
+        "The service is so pressed that bulk writes wait; send it again.",
+    )
+    RUN_UNKNOWN = ("run_unknown", 404, "There is no run of this event id.")
+    RUN_UNFIT = ("run_unfit", 400, "The ledger cannot hold the run.")
     DRAINING = (Reason.DRAINING.value, 503, Reason.DRAINING.meaning)
     REQUEST_MALFORMED = ("request_malformed", 400, "The request is not valid HTTP.")
     AMBIGUOUS_FRAMING = (

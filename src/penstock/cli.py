@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from penstock import __version__
-from penstock.commands import bench, policy, token
+from penstock.commands import bench, policy, runs, token
 from penstock.commands.config import config
 from penstock.commands.doctor import doctor
 from penstock.commands.reference import reference
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command()(serve)
 app.add_typer(token.app, name="token")
 app.add_typer(policy.app, name="policy")
+app.add_typer(runs.app, name="runs")
 app.command()(config)
 app.command()(doctor)
 app.command()(replay)

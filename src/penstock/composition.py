@@ -3,6 +3,7 @@
 import platform
 import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -26,11 +27,18 @@ from penstock.http.metrics import Exposition, PenstockCollector, Sources
 from penstock.http.policy_metrics import PolicySources
 from penstock.http.portal_assets import load_portal
 from penstock.http.pose import PoseFrames
+from penstock.http.runs.openapi import runs_document
+from penstock.http.runs.pages import pages_surface
+from penstock.http.runs.surface import HOT as HOT_RUNS
 from penstock.http.session_tokens import TokenVerifier
 from penstock.rollup_surfaces import compose_sync, compose_usage, user_tokens
+from penstock.runs_surface import compose_runs
 from penstock.settings import Settings, secret_bytes
 from penstock.storage.grants import ClosedGrants, FileGrants, PermissiveGrants
 from penstock.storage.spool import SpoolFolder
+
+if TYPE_CHECKING:
+    from penstock.http.hot_routes import Route, Surface
 
 Grants = ClosedGrants | FileGrants | PermissiveGrants
 
@@ -107,6 +115,13 @@ def compose_front(
         PolicyAdmin(users, desk, plant.sluice, clock).surface(),
         load_portal(__version__).surface(),
     ]
+    hot: dict[Route, Surface] = {ENDS: ends}
+    runs = None
+    if "runs" in settings.surfaces:
+        runs = compose_runs(settings, engine.ledger, plant)
+        surfaces += [runs.surface(), pages_surface(runs_document(runs.limits))]
+        if runs.hot:
+            hot[HOT_RUNS] = runs
     if "usage" in settings.surfaces:
         surfaces.append(compose_usage(settings, users, engine.ledger, plant))
     if "sync" in settings.surfaces:
@@ -122,6 +137,7 @@ def compose_front(
             __version__,
             ends,
             tuple(surfaces),
+            None if runs is None else runs.totals,
         )
     )
     front_limits = FrontLimits(
@@ -148,7 +164,7 @@ def compose_front(
             f"tls_cert and tls_key: {bind.tls_cert} and {bind.tls_key} are no PEM certificate with "
             f"its key: {error}"
         ) from None
-    front = Front(app, pose, edge, meter, front_limits, config, {ENDS: ends})
+    front = Front(app, pose, edge, meter, front_limits, config, hot)
     return front
 
 

@@ -91,10 +91,11 @@ is in every answer; the log has it for a 500.
 _METRICS_HEAD = """
 # Metrics
 
-`GET /metrics` gives them in Prometheus' text format (OpenMetrics when asked for). A *peak* is the
-highest value since the last scrape. Counters begin at 0 when the process starts. No label carries
-an id of a session, principal or organisation. The usual `process_` and `python_info` metrics are
-there as well.
+`GET /metrics` gives them in Prometheus' text format (OpenMetrics when asked for) to who asks for
+`text/plain`, as scrapers do; without that, and with the surface `runs` on, it gives the JSON of
+[the runs](runs.md). A *peak* is the highest value since the last scrape. Counters begin at 0 when
+the process starts. No label carries an id of a session, principal or organisation. The usual
+`process_` and `python_info` metrics are there as well.
 """
 
 

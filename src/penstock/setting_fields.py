@@ -22,6 +22,7 @@ from penstock.setting_types import (
     Origins,
     PlainPath,
     Secret,
+    SharedSecret,
     Surfaces,
     TrustedUrl,
 )
@@ -249,6 +250,42 @@ class Settings(BaseSettings):
     )
     sync_batch_records: int = _setting(
         5000, "Records of a sync batch; clients split a larger one.", ge=1, le=100_000
+    )
+
+    ledger_journal_mode: Annotated[Literal["wal", "delete"], LOWER] = _setting(
+        "wal",
+        "SQLite's journal. With delete, which some shared volumes need, reads wait for commits.",
+    )
+
+    runs_auth_enabled: bool = _setting(
+        default=False,
+        description="Clients that report runs must send runs_auth_token. "
+        "Also TELEMETRY_API_AUTH_ENABLED.",
+    )
+    runs_auth_token: SharedSecret | None = _setting(
+        None, "The bearer token of all clients that report runs. Also TELEMETRY_API_AUTH_TOKEN."
+    )
+    runs_rate_limit_enabled: bool = _setting(
+        default=False,
+        description="Limit the requests about runs by the address that they come from. "
+        "Also TELEMETRY_RATE_LIMIT_ENABLED.",
+    )
+    runs_rate_limit_rpm: int = _setting(
+        60,
+        "Requests about runs that an address may send within any minute. "
+        "Also TELEMETRY_RATE_LIMIT_RPM.",
+        ge=1,
+        le=100_000,
+    )
+    runs_body_bytes: int = _setting(
+        1 * MIB, "Size of a body that is about one run.", ge=1 * KIB, le=16 * MIB
+    )
+    runs_batch_body_bytes: int = _setting(
+        4 * MIB, "Size of a batch of runs.", ge=1 * KIB, le=16 * MIB
+    )
+    runs_batch_length: int = _setting(1000, "Runs in a batch.", ge=1, le=100_000)
+    runs_text_length: int = _setting(
+        256 * KIB, "Characters in a text of a run.", ge=256, le=16 * MIB
     )
 
     shutdown_notice_seconds: float = _setting(

@@ -10,7 +10,7 @@ from penstock.dev import is_loopback
 
 # HMAC-SHA256 is as strong as its key up to the size of its hash (RFC 7518, section 3.2).
 MIN_SECRET_BYTES = 32
-KNOWN_SURFACES = ("sessions", "usage", "sync")
+KNOWN_SURFACES = ("sessions", "runs", "usage", "sync")
 
 
 class Allowed:
@@ -92,6 +92,12 @@ def _long_enough(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _some(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip():
+        raise ValueError("is empty")
+    return secret
+
+
 def _of_postgres(url: SecretStr) -> SecretStr:
     # Nothing of it is told: what stands where it should not may be the password.
     if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
@@ -136,6 +142,8 @@ PlainPath = Annotated[Path, BeforeValidator(_plain_path), Allowed("a path")]
 Secret = Annotated[
     SecretStr, AfterValidator(_long_enough), Allowed(f"at least {MIN_SECRET_BYTES} bytes long")
 ]
+# Of another service's making, whose clients have it already.
+SharedSecret = Annotated[SecretStr, AfterValidator(_some), Allowed("a text that is not empty")]
 DatabaseUrl = Annotated[
     SecretStr,
     AfterValidator(_of_postgres),

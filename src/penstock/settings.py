@@ -14,7 +14,14 @@ from pydantic import SecretStr, ValidationError
 from penstock.dev import ensure_dev_secrets, is_loopback
 from penstock.errors import StartupError
 from penstock.setting_fields import SECRET_NAMES, Settings, allowed, is_live
-from penstock.setting_sources import PREFIX, Layer, from_environment, from_file, from_flags
+from penstock.setting_sources import (
+    PREFIX,
+    Layer,
+    from_environment,
+    from_file,
+    from_flags,
+    from_foreign,
+)
 from penstock.setting_types import MIN_SECRET_BYTES
 
 __all__ = [
@@ -60,6 +67,7 @@ def load_settings(
     problems: list[str] = []
     given: Layer = {
         **from_file(flags, environ, cwd=cwd, problems=problems),
+        **from_foreign(environ),
         **from_environment(environ, cwd=cwd, problems=problems),
         **from_flags(flags),
     }
@@ -167,6 +175,15 @@ def _contradictions(
             f"shutdown_notice_seconds: {settings.shutdown_notice_seconds:g}; it must be less than "
             f"shutdown_seconds, {settings.shutdown_seconds:g} "
             f"(from {source('shutdown_notice_seconds')})"
+        )
+    if (
+        settings.runs_auth_enabled
+        and settings.runs_auth_token is None
+        and usable("runs_auth_token")
+    ):
+        lines.append(
+            "runs_auth_token: not set, while runs_auth_enabled is "
+            f"(from {source('runs_auth_enabled')}); set both or none"
         )
     if dev and usable("host") and not is_loopback(settings.host):
         lines.append(

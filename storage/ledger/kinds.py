@@ -6,6 +6,7 @@ from penstock.storage.ledger import (
     deliveries,
     finals,
     policies,
+    runs,
     sync_batches,
     sync_devices,
     sync_rollups,
@@ -15,7 +16,7 @@ from penstock.storage.ledger.sql import Answers, Put, Puts, Steps, T
 
 _PUTS: Puts = {
     kind: put
-    for module in (audits, deliveries, finals, policies, sync_batches, sync_devices, usage)
+    for module in (audits, deliveries, finals, policies, runs, sync_batches, sync_devices, usage)
     for kind, put in module.PUTS.items()
 }
 _ANSWERS: Answers = {
@@ -25,6 +26,7 @@ _ANSWERS: Answers = {
         deliveries,
         finals,
         policies,
+        runs,
         sync_batches,
         sync_devices,
         sync_rollups,

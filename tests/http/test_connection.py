@@ -262,7 +262,7 @@ async def test_a_client_that_never_reads_stalls_nobody_and_is_cut(
     serve: Any, dial: Any, *, express_lane: bool
 ) -> None:
     """Who asks without reading holds up no one else, and is cut off at the request's limit."""
-    metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n"
     options = {"express_lane": express_lane, "request_timeout_seconds": 0.3}
     async with serve(**options) as service, dial(service) as deaf, dial(service) as other:
         deaf.stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
@@ -281,7 +281,7 @@ async def test_a_client_that_never_reads_does_not_hold_up_the_end(
     serve: Any, *, express_lane: bool
 ) -> None:
     """A service that is told to stop stops within its deadline, whatever a client does not read."""
-    metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n"
     options = {"express_lane": express_lane, "request_timeout_seconds": 30.0}
     began = trio.current_time()
     async with trio.open_nursery() as nursery:

@@ -85,7 +85,10 @@ async def test_an_odd_accept_is_answered(serve: Any, dial: Any, *, express_lane:
         "a/b;" * 2000,
         "," * 8000,
     )
-    async with serve(express_lane=express_lane) as service, dial(service) as client:
+    async with (
+        serve(express_lane=express_lane, surfaces=("sessions",)) as service,
+        dial(service) as client,
+    ):
         for accept in odd:
             ask = f"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n"
             await client.send(ask.encode("latin1"))

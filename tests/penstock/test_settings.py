@@ -102,6 +102,35 @@ def test_lists_come_with_commas_or_as_arrays(tmp_path: Path) -> None:
     assert load(tmp_path, cors_origins="*")[0].cors_origins == ("*",)
 
 
+def test_the_variables_of_the_service_before_are_honoured(tmp_path: Path) -> None:
+    """TELEMETRY_ variables set what is about runs; a PENSTOCK_ one wins over them."""
+    environ = {
+        "TELEMETRY_API_AUTH_ENABLED": "true",
+        "TELEMETRY_API_AUTH_TOKEN": "short",
+        "TELEMETRY_RATE_LIMIT_ENABLED": "true",
+        "TELEMETRY_RATE_LIMIT_RPM": "7",
+        "TELEMETRY_API_WORKERS": "1",
+        "PENSTOCK_RUNS_RATE_LIMIT_RPM": "9",
+    }
+
+    def given(variables: Mapping[str, str]) -> tuple[Settings, Mapping[str, str]]:
+        return load_settings({}, environ=variables, cwd=tmp_path, dev=False, required=())
+
+    settings, sources = given(environ)
+    assert settings.runs_auth_enabled
+    assert settings.runs_auth_token is not None
+    assert settings.runs_auth_token.get_secret_value() == "short"
+    assert (settings.runs_rate_limit_enabled, settings.runs_rate_limit_rpm) == (True, 9)
+    assert sources["runs_auth_token"] == "environment TELEMETRY_API_AUTH_TOKEN"
+    assert sources["runs_rate_limit_rpm"] == "environment PENSTOCK_RUNS_RATE_LIMIT_RPM"
+    with pytest.raises(SettingsError) as caught:
+        given({"TELEMETRY_API_AUTH_ENABLED": "yes"})
+    (line,) = caught.value.lines
+    assert line.startswith("runs_auth_token: not set")
+    with pytest.raises(SettingsError, match="TELEMETRY_RATE_LIMIT_RPM"):
+        given({"TELEMETRY_RATE_LIMIT_RPM": "many"})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
