@@ -13,7 +13,6 @@ is left of it. A failure of the writer or of the machine is not contained: it en
 """
 
 import logging
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -23,10 +22,10 @@ from dataclasses import dataclass, field
 import trio
 
 from penstock import __version__
+from penstock.blob_stores import open_blob_store
 from penstock.composition import Engine, Grants, compose_front, session_secrets
 from penstock.core_link import open_core
 from penstock.engine.abandonment import Abandonment, AbandonmentLimits
-from penstock.engine.blob_port import BlobUnavailableError
 from penstock.engine.deliveries import Deliveries, DeliveryLimits
 from penstock.engine.ledger_port import Ledger
 from penstock.engine.level import Level
@@ -53,8 +52,6 @@ from penstock.process import (
 )
 from penstock.rotation import check_rotation
 from penstock.settings import DEFAULT_SOURCE, Settings, shown
-from penstock.storage.blobs.opening import BlobUrlError, open_blobs
-from penstock.storage.blobs.store import BlobLimits, Blobs
 from penstock.storage.grants import ClosedGrants, FileGrants, GrantsFileError, PermissiveGrants
 from penstock.storage.ledger import LedgerOpenError
 from penstock.storage.lock import DataDirLockedError, lock_data_dir
@@ -162,7 +159,7 @@ async def _open_engine(
         settings.end_wait_seconds,
         settings.session_idle_seconds,
     )
-    blobs = await _open_blobs(settings)
+    blobs = await open_blob_store(settings)
     core = open_core()
     deliveries = Deliveries(
         writer, ledger, blobs, core, spool, clock, DeliveryLimits(settings.outbox_max_attempts)
@@ -281,27 +278,6 @@ async def _share_descriptors(settings: Settings, front: Front, spool: SpoolFolde
     while True:
         await trio.sleep(_PROBE_SECONDS)
         spool.allow_open_files(_spool_files(settings, front.statistics().connections))
-
-
-async def _open_blobs(settings: Settings) -> Blobs:
-    limits = BlobLimits(
-        settings.blob_connect_seconds,
-        settings.blob_read_seconds,
-        settings.blob_request_seconds,
-        settings.blob_total_seconds,
-        settings.blob_retries,
-    )
-    try:
-        return await open_blobs(
-            settings.blob_url or str(settings.data_dir / "blobs"),
-            limits,
-            environ=os.environ,
-            allow_http=settings.blob_allow_http,
-        )
-    except BlobUrlError as error:
-        raise StartupError(str(error)) from None
-    except BlobUnavailableError as error:
-        raise StartupError(f"blob_url: {error.detail}") from None
 
 
 def _open_grants(settings: Settings, clock: Clock, *, dev: bool) -> Grants:
