@@ -227,6 +227,7 @@ async def test_an_end_survives_a_restart(
     assert answers[0].body == answers[1].body
 
 
+@LANES
 async def test_an_ended_session_is_replayed_from_its_blob(talk: Any) -> None:
     """Its spool file is gone, and `penstock replay` by its id gives the figures of the final."""
     async with talk() as (service, client):
@@ -236,7 +237,7 @@ async def test_an_ended_session_is_replayed_from_its_blob(talk: Any) -> None:
         path = service.settings.data_dir / "spool" / f"{UUID(int=1)}.bin.gz"
         with trio.fail_after(5):
             while path.exists():
-                await trio.sleep(0.01)
+                await trio.lowlevel.checkpoint()
 
         def told() -> Any:
             with kept_replay(service.settings, str(UUID(int=1))) as kept:
