@@ -158,7 +158,8 @@ class AggregatedBody(BaseModel):
             revision=self.revision,
             status=self.status,
             provisional=self.provisional,
-            exercise_id=self.exercise_id or "",
+            # The one character that a text in PostgreSQL cannot hold.
+            exercise_id=(self.exercise_id or "").replace("\x00", "\ufffd"),
             started_unix_ms=self.started_unix_ms,
             ended_unix_ms=now_ms if self.ended_unix_ms is None else self.ended_unix_ms,
             completeness=self.completeness,

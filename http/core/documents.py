@@ -7,6 +7,7 @@ from penstock.engine.core.records import Adherence, Days, ExerciseCounts, Exerci
 from penstock.engine.ports import Purpose, Quota
 from penstock.http.exchange import Answer, json_answer
 from penstock.http.moments import moment
+from penstock.http.problems import Problem, problem_answer
 
 Document = dict[str, Any]
 
@@ -16,6 +17,18 @@ _NO_STORE = (b"cache-control", b"no-store")
 def private(status: int, document: Document) -> Answer:
     """Answer what concerns a person: no cache may keep it."""
     return json_answer(status, document)._replace(headers=(_NO_STORE,))
+
+
+def refuse(
+    problem: Problem,
+    detail: str | None = None,
+    *,
+    retry_after: float | None = None,
+    **facts: object,
+) -> Answer:
+    """Refuse something: what is not there now, or not theirs now, may be later."""
+    answer = problem_answer(problem, detail, retry_after=retry_after, **facts)
+    return answer._replace(headers=(*answer.headers, _NO_STORE))
 
 
 def session(found: ExerciseSession) -> Document:

@@ -3,6 +3,7 @@
 from penstock.engine.blob_port import BlobStore
 from penstock.http.cold_routes import ColdSurface
 from penstock.http.core.analytics import Analytics
+from penstock.http.core.documents import refuse
 from penstock.http.core.grants import Forget, Grants, Invalidation
 from penstock.http.core.keeping import Keeping
 from penstock.http.core.reads import Reads
@@ -29,10 +30,11 @@ def core_surface(
             *Analytics(doors, keeping).routes(),
             *Grants(doors, keeping, forget).routes(),
             *Subscriber(doors, keeping).routes(),
-        )
+        ),
+        refuse,
     )
 
 
 def invalidation_surface(doors: Doors, forget: Forget) -> ColdSurface:
     """Give the route by which Core, embedded or not, tells of changes."""
-    return ColdSurface(Invalidation(doors, forget).routes())
+    return ColdSurface(Invalidation(doors, forget).routes(), refuse)

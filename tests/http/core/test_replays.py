@@ -173,3 +173,24 @@ async def test_a_store_that_is_down_is_503(
         assert (reply.status, reply.code) == (503, "replay_unavailable")
         assert reply.headers["retry-after"] == "5"
         assert b"words of the store" not in reply.body
+
+
+async def test_a_download_that_breaks_off_is_seen_to_be_short(
+    stored: Any, make_user: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection ends before the length that was announced; the service goes on."""
+
+    async def broken(*_: object) -> AsyncIterator[bytes]:
+        yield CONTENT[:100]
+        raise BlobUnavailableError(BlobReason.CHANGED, "replaced meanwhile")
+
+    async with stored(errors=1) as api:
+        url = (await api.get(REPLAY, make_user(SPECIALIST))).json["url"]
+        with monkeypatch.context() as patch:
+            patch.setattr(Blobs, "get_range", broken)
+            async with api.dial(api.service) as client:
+                await client.send(f"GET {url} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                received = await client.leftover()
+        assert b"content-length: %d" % len(CONTENT) in received.lower()
+        assert received.endswith(CONTENT[:100])
+        assert (await api.get(url)).body == CONTENT

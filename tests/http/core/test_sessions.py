@@ -145,6 +145,7 @@ async def test_figures_are_read_by_the_patient_and_the_clinic_alone(
         ):
             reply = await api.get(one, who)
             assert (reply.status, reply.code) == (404, "exercise_session_unknown")
+            assert reply.headers["cache-control"] == "no-store"
         for role in (SPECIALIST, CLINIC):
             mine = await api.get(of_ann, make_user(role))
             assert [s["session_id"] for s in mine.json["exercise_sessions"]] == [str(UUID(int=1))]
