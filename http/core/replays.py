@@ -141,7 +141,7 @@ class Replays:
 
     async def _bytes(self, blob: BlobInfo, start: int, end: int) -> AsyncIterator[bytes]:
         # A fault from here on cuts the answer short of its Content-Length, which clients see.
-        async with aclosing(self.blobs.get_range(blob, start, end)) as pieces:  # type: ignore[type-var]
+        async with aclosing(self.blobs.get_range(blob, start, end)) as pieces:
             async for piece in pieces:
                 yield piece
 
