@@ -65,6 +65,11 @@ class Problem(Enum):
         403,
         "The user token's role may not do this; `limit` is the role that may.",
     )
+    SERVICE_TOKEN_REFUSED = (
+        "service_token_refused",
+        401,
+        "There is no service account's token that holds; `detail` says why.",
+    )
     BODY_TOO_LARGE = (
         WireFault.MEMBER_TOO_LARGE.value,
         413,
@@ -213,6 +218,42 @@ class Problem(Enum):
         "media_session_full",
         409,
         "The session holds as many media events as it may.",
+    )
+    EXERCISE_SESSION_UNKNOWN = (
+        "exercise_session_unknown",
+        404,
+        "There is no such exercise session, or none that the token may know of.",
+    )
+    EXERCISE_SESSION_ENDED = (
+        "exercise_session_ended",
+        409,
+        "The exercise session has ended; it gets no new token.",
+    )
+    PATIENT_UNKNOWN = (
+        "patient_unknown",
+        404,
+        "The token's organisation has no sessions of such a patient.",
+    )
+    AGGREGATE_CONFLICT = (
+        "aggregate_conflict",
+        409,
+        "The session of the event is another principal's or organisation's.",
+    )
+    REPLAY_MISSING = ("replay_missing", 404, "There is no replay of this session.")
+    REPLAY_UNAVAILABLE = (
+        "replay_unavailable",
+        503,
+        "The store of the replays cannot be used now.",
+    )
+    REPLAY_LINK_REFUSED = (
+        "replay_link_refused",
+        403,
+        "The link to the replay was not made by this service, or has expired.",
+    )
+    RANGE_UNSATISFIABLE = (
+        "range_unsatisfiable",
+        416,
+        "The range lies outside of the replay; `Content-Range` has its size.",
     )
     BODY_MALFORMED = (
         "body_malformed",

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from penstock import __version__, findings
+from penstock.core_link import CoreLink, Grants, core_surfaces
+from penstock.engine.blob_port import BlobStore
 from penstock.engine.deliveries import Deliveries
+from penstock.engine.grants import GrantStatistics
 from penstock.engine.ledger_port import Ledger
 from penstock.engine.policy_desk import PolicyDesk
 from penstock.engine.session import Plant
@@ -16,6 +19,7 @@ from penstock.engine.sessions import Sessions
 from penstock.errors import StartupError
 from penstock.http.admin_policy import PolicyAdmin
 from penstock.http.app import AppLimits, Parts, create_app
+from penstock.http.core.keeping import Keeping
 from penstock.http.edge import CorsRules, Edge
 from penstock.http.ends import ENDS, SessionEnds
 from penstock.http.front import Bind, Front, FrontLimits, make_config
@@ -34,13 +38,11 @@ from penstock.http.session_tokens import TokenVerifier
 from penstock.rollup_surfaces import compose_sync, compose_usage, user_tokens
 from penstock.runs_surface import compose_runs
 from penstock.settings import Settings, secret_bytes
-from penstock.storage.grants import ClosedGrants, FileGrants, PermissiveGrants
+from penstock.storage.grants import FileGrants
 from penstock.storage.spool import SpoolFolder
 
 if TYPE_CHECKING:
     from penstock.http.hot_routes import Route, Surface
-
-Grants = ClosedGrants | FileGrants | PermissiveGrants
 
 
 def session_secrets(settings: Settings) -> list[bytes]:
@@ -59,14 +61,14 @@ class Engine:
     sessions: Sessions
     deliveries: Deliveries
     desk: PolicyDesk
+    blobs: BlobStore
+    core: CoreLink
 
 
-def compose_front(
-    settings: Settings, grants: Grants, engine: Engine, stopping: trio.Event
-) -> Front:
+def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> Front:
     """Put the front together; raise StartupError where a setting makes that impossible."""
     plant, spool, sessions, desk = engine.plant, engine.spool, engine.sessions, engine.desk
-    clock = plant.clock
+    clock, grants = plant.clock, engine.core.grants
     tokens = TokenVerifier(
         session_secrets(settings),
         cache_entries=settings.token_cache_entries,
@@ -104,6 +106,7 @@ def compose_front(
                 tokens=tokens.statistics,
                 connections=lambda: front.statistics(),  # noqa: PLW0108 - the front is made below
                 poller=lambda: front.poller.statistics(),  # noqa: PLW0108 - as above
+                grants=lambda: _grant_statistics(grants),
                 reset_peaks=lambda: _reset_peaks(plant, front),
                 version=__version__,
                 python=platform.python_version(),
@@ -126,6 +129,10 @@ def compose_front(
         surfaces.append(compose_usage(settings, users, engine.ledger, plant))
     if "sync" in settings.surfaces:
         surfaces += compose_sync(settings, users, engine.ledger, plant)
+    keeping = Keeping(engine.ledger, plant.writer, clock)
+    surfaces += core_surfaces(
+        settings, engine.core, keeping, users, engine.blobs, session_secrets(settings)
+    )
     app = create_app(
         Parts(
             pose,
@@ -166,6 +173,10 @@ def compose_front(
         ) from None
     front = Front(app, pose, edge, meter, front_limits, config, hot)
     return front
+
+
+def _grant_statistics(grants: Grants) -> GrantStatistics | None:
+    return None if isinstance(grants, FileGrants) else grants.statistics()
 
 
 def _reset_peaks(plant: Plant, front: Front) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from penstock.engine.decisions import Cause
 from penstock.engine.deliveries import DeliveriesStatistics
 from penstock.engine.delivery_records import OutboxState
+from penstock.engine.grants import GrantStatistics
 from penstock.engine.lane_queue import LaneStatistics
 from penstock.engine.ledger_lanes import LedgerLanesStatistics
 from penstock.engine.level import Level
@@ -200,6 +201,7 @@ def _nothing_yet() -> Sources:
         tokens=lambda: TokenCacheStatistics(0, 0, 0),
         connections=lambda: FrontStatistics(0, 0, 0, 0),
         poller=lambda: PollerStatistics(0, 0, 0.0, 0.0),
+        grants=lambda: GrantStatistics(0, 0, 0, None),
         reset_peaks=lambda: None,
         version="",
         python="",

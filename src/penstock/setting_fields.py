@@ -17,6 +17,7 @@ from penstock.setting_types import (
     KNOWN_SURFACES,
     LOWER,
     Allowed,
+    BaseUrl,
     ClaimNames,
     DatabaseUrl,
     Origins,
@@ -105,7 +106,42 @@ class Settings(BaseSettings):
     )
     grants_file: PlainPath | None = _setting(
         None,
-        "JSON file of consents and quotas. Without it nobody consents to anything outside --dev.",
+        "JSON file of consents and quotas, in the place of what Core says of them.",
+    )
+
+    core_api_url: BaseUrl | None = _setting(
+        None,
+        "Core's address, such as https://core.example. Without it, Core is embedded: this process "
+        "keeps sessions, consents and figures itself.",
+    )
+    core_timeout_seconds: float = _setting(
+        5.0, "How long Core may take for an answer.", ge=0.1, le=60
+    )
+    consent_ttl_seconds: float = _setting(
+        60.0, "How long an answer of Core about a consent or a quota is used.", ge=0, le=3600
+    )
+    consent_stale_seconds: float = _setting(
+        600.0,
+        "How old such an answer may become while Core cannot be asked; then 503.",
+        ge=0,
+        le=86400,
+    )
+    consent_cache_entries: int = _setting(
+        65536,
+        "Consents remembered, and as many quotas; those asked for longest ago go first.",
+        ge=1,
+        le=10_000_000,
+    )
+    session_token_ttl_seconds: int = _setting(
+        7200, "How long a session token of the embedded Core is valid.", ge=60, le=30 * 86400
+    )
+    replay_url_seconds: int = _setting(
+        300, "How long a link to a replay is valid.", ge=1, le=7 * 86400
+    )
+    public_url: BaseUrl | None = _setting(
+        None,
+        "Where clients reach this service; links to replays begin with it. Without it they are "
+        "paths of the same host.",
     )
 
     cors_origins: Origins = _setting(

@@ -10,7 +10,7 @@ from penstock.dev import is_loopback
 
 # HMAC-SHA256 is as strong as its key up to the size of its hash (RFC 7518, section 3.2).
 MIN_SECRET_BYTES = 32
-KNOWN_SURFACES = ("sessions", "runs", "usage", "sync")
+KNOWN_SURFACES = ("sessions", "core", "runs", "usage", "sync")
 
 
 class Allowed:
@@ -76,6 +76,18 @@ def _trusted_url(url: str) -> str:
     return url
 
 
+def _base_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        served = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        bare = not ("@" in parts.netloc or parts.query or parts.fragment)
+    except ValueError:
+        served = bare = False
+    if not (served and bare):
+        raise ValueError("is no such URL")
+    return text.rstrip("/")
+
+
 def _plain_path(value: object) -> object:
     if value == "":
         raise ValueError("is empty")
@@ -137,6 +149,11 @@ TrustedUrl = Annotated[
     str,
     AfterValidator(_trusted_url),
     Allowed("an https URL, or an http one of this machine, without a user"),
+]
+BaseUrl = Annotated[
+    str,
+    AfterValidator(_base_url),
+    Allowed("a URL such as https://core.example, without credentials, query or fragment"),
 ]
 PlainPath = Annotated[Path, BeforeValidator(_plain_path), Allowed("a path")]
 Secret = Annotated[

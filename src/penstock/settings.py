@@ -45,6 +45,13 @@ DEV_SOURCE = "generated (dev)"
 
 _LONGEST_SHOWN = 80
 
+_AT_MOST = (
+    # A secret that is rotated out must not take tokens with it that still hold.
+    ("session_token_ttl_seconds", "session_secret_overlap_seconds"),
+    # What is fresh is not stale.
+    ("consent_ttl_seconds", "consent_stale_seconds"),
+)
+
 
 class SettingsError(StartupError):
     """The settings cannot be used; one line a problem."""
@@ -185,6 +192,12 @@ def _contradictions(
             "runs_auth_token: not set, while runs_auth_enabled is "
             f"(from {source('runs_auth_enabled')}); set both or none"
         )
+    for lesser, greater in _AT_MOST:
+        low, high = getattr(settings, lesser), getattr(settings, greater)
+        if usable(lesser, greater) and low > high:
+            lines.append(
+                f"{lesser}: {low:g}; it must be at most {greater}, {high:g} (from {source(lesser)})"
+            )
     if dev and usable("host") and not is_loopback(settings.host):
         lines.append(
             f"host: {settings.host!r}; with --dev it must be a loopback address such as 127.0.0.1 "

@@ -3,8 +3,11 @@
 from penstock.engine.ledger_port import Entry, Query, Together
 from penstock.storage.ledger import (
     audits,
+    core_counts,
+    core_sessions,
     deliveries,
     finals,
+    grants,
     policies,
     runs,
     sync_batches,
@@ -16,15 +19,29 @@ from penstock.storage.ledger.sql import Answers, Put, Puts, Steps, T
 
 _PUTS: Puts = {
     kind: put
-    for module in (audits, deliveries, finals, policies, runs, sync_batches, sync_devices, usage)
+    for module in (
+        audits,
+        core_sessions,
+        deliveries,
+        finals,
+        grants,
+        policies,
+        runs,
+        sync_batches,
+        sync_devices,
+        usage,
+    )
     for kind, put in module.PUTS.items()
 }
 _ANSWERS: Answers = {
     kind: steps
     for module in (
         audits,
+        core_counts,
+        core_sessions,
         deliveries,
         finals,
+        grants,
         policies,
         runs,
         sync_batches,

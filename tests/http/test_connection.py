@@ -9,8 +9,9 @@ from uuid import UUID
 import pytest
 import trio
 
+from penstock.engine.grants import CachedGrants
+from penstock.engine.ports import Quota
 from penstock.http.phases import Phase
-from penstock.storage.grants import PermissiveGrants
 
 PATHS = pytest.mark.parametrize("express_lane", [True, False], ids=["lane", "quart"])
 HEALTH = b"GET /v1/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -364,8 +365,9 @@ async def test_requests_that_must_wait_hold_up_no_other(
     def granted_nowait(_: object, principal_id: str, *__: object) -> bool | None:
         return None if principal_id == slow else True
 
-    monkeypatch.setattr(PermissiveGrants, "granted", granted)
-    monkeypatch.setattr(PermissiveGrants, "granted_nowait", granted_nowait)
+    monkeypatch.setattr(CachedGrants, "granted", granted)
+    monkeypatch.setattr(CachedGrants, "granted_nowait", granted_nowait)
+    monkeypatch.setattr(CachedGrants, "of_org_nowait", lambda *_: Quota())
     async with serve() as service, dial(service) as waiting, dial(service) as other:
         token = f"Bearer {make_token(2, principal=77)}"
         await waiting.send(make_request(changes={"Authorization": token}))

@@ -148,6 +148,11 @@ def test_the_variables_of_the_service_before_are_honoured(tmp_path: Path) -> Non
         ("cors_origins", "https://u@a.example", "names 'https://u@a.example'"),
         ("cors_origins", "https://a.example:x", "names 'https://a.example:x'"),
         ("cors_origins", "*,https://a.example", "'*' beside other origins"),
+        ("core_api_url", "core.example", "is no such URL; it must be a URL such as"),
+        ("core_api_url", "https://u:p@core.example", "is no such URL"),
+        ("core_api_url", "https://core.example/?a=b", "is no such URL"),
+        ("public_url", "https://a.example:x", "is no such URL"),
+        ("public_url", "ftp://a.example", "is no such URL"),
         ("data_dir", "~/data", "begins with '~', which only a shell expands"),
         ("port", "9\n" * 99, "…; it must"),
     ],
@@ -332,6 +337,12 @@ def test_contradictions_between_settings_are_told(tmp_path: Path) -> None:
     assert LONG not in same
     (late,) = problems(tmp_path, shutdown_notice_seconds="9", shutdown_seconds="9")
     assert late.startswith("shutdown_notice_seconds: 9; it must be less than shutdown_seconds, 9")
+    (long,) = problems(tmp_path, session_token_ttl_seconds="9000")
+    assert long.startswith(
+        "session_token_ttl_seconds: 9000; it must be at most session_secret_overlap_seconds, 7200"
+    )
+    (fresh,) = problems(tmp_path, consent_stale_seconds="30")
+    assert fresh.startswith("consent_ttl_seconds: 60; it must be at most consent_stale_seconds, 30")
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

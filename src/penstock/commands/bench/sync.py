@@ -59,6 +59,7 @@ def sync(
             "database_url": database_url or "",
             "session_secret": SecretStr(secrets.token_hex(32)),
             "user_jwt_secret": SecretStr(secrets.token_hex(32)),
+            "service_jwt_secret": SecretStr(secrets.token_hex(32)),
         }
         try:
             settings = Settings.model_validate(given)
