@@ -37,7 +37,7 @@ from penstock.engine.motion.repetition import (
 from penstock.engine.motion.signals import SIDES, SIGNALS, Floats
 from penstock.engine.motion.smoothness import smooth
 from penstock.engine.motion.track import Track, track
-from penstock.engine.motion.turning import Block, turn
+from penstock.engine.motion.block import Block, turn
 from penstock.engine.motion.turns import TAIL, TURN, UNKNOWN, Records, Times, last_turns, new_tails
 from penstock.engine.timeline import GAP_MS
 
@@ -157,7 +157,7 @@ def advance(
         if closest[number] < LEAST_APART_MS:
             own_times, own_frames = _thinned(newest[number], own_times, own_frames)
         folded = motion.folded
-        if farthest[number] > GAP_MS and own_times:
+        if farthest[number] > GAP_MS - LEAST_APART_MS and own_times:
             folded = _with_gaps(folded, newest[number], own_times)
         found.append(Motion(motion.times + own_times, motion.frames + own_frames, folded))
     full = [n for n, motion in enumerate(found) if len(motion.times) >= _TIME_BYTES * BLOCK_FRAMES]
@@ -226,9 +226,8 @@ def _ground(motions: Sequence[Motion]) -> list[Motion]:
     block = _block(motions, BLOCK_FRAMES)
     tails, swings, samples = turn(_tails(motions), block)
     smooth(swings, tails, samples, block.times)
-    order = np.argsort(swings.rows, kind="stable")
-    bounds = np.searchsorted(swings.rows[order], np.arange(len(motions) + 1) * _WIDTH).tolist()
-    turns = swings.turns[order].tobytes()
+    bounds = np.searchsorted(swings.rows, np.arange(len(motions) + 1) * _WIDTH).tolist()
+    turns = swings.turns.tobytes()
     rest = BLOCK_FRAMES - _CARRIED
     found = []
     for number, motion in enumerate(motions):
