@@ -138,9 +138,7 @@ def turn(tails: Records, block: Block, *, ends: bool = False) -> tuple[Records, 
     return new.reshape(tails.shape), swings, samples
 
 
-def _table(
-    old: Any, rows: Rows, smoothed: _Smoothed, times: Times, unseen: "_Unseen"
-) -> Table:
+def _table(old: Records, rows: Rows, smoothed: _Smoothed, times: Times, unseen: "_Unseen") -> Table:
     values, speeds = smoothed.values[rows], smoothed.speeds[rows]
     points = old["points"][rows]
     values[:, 0] = np.where(points > 1, old["a"][rows], np.nan)
@@ -159,7 +157,7 @@ def _table(
     return Table(rows, values, speeds, at, blind, gap)
 
 
-def _quiet(old: Any, low: Floats, high: Floats, floors: Floats) -> npt.NDArray[np.bool_]:
+def _quiet(old: Records, low: Floats, high: Floats, floors: Floats) -> npt.NDArray[np.bool_]:
     """Tell the rows that stay near their provisional turn: most do, most of the time."""
     a, b = old["a"], old["b"]
     with np.errstate(invalid="ignore"):
@@ -168,7 +166,9 @@ def _quiet(old: Any, low: Floats, high: Floats, floors: Floats) -> npt.NDArray[n
     return np.asarray((old["points"] > 1) & np.where(old["final"] > 0, waits, within))
 
 
-def _rest(old: Any, new: Any, rows: Rows, samples: Floats, speeds: Floats, times: Times) -> None:
+def _rest(
+    old: Records, new: Records, rows: Rows, samples: Floats, speeds: Floats, times: Times
+) -> None:
     """Go on in rows that are quiet: all that changes is when they were last near, and how fast."""
     if not len(rows):
         return
@@ -191,7 +191,7 @@ class _Unseen:
 
 
 def _unseen(
-    old: Any, new: Any, seen: npt.NDArray[np.bool_], times: Times, followed: Rows
+    old: Records, new: Records, seen: npt.NDArray[np.bool_], times: Times, followed: Rows
 ) -> _Unseen:
     there, session = seen[followed], followed // _ROWS
     newest_ms = old["newest_ms"][followed]

@@ -190,7 +190,10 @@ class Line:
         upwards = np.arange(far, dtype=np.int32)
         left = np.maximum.reduceat(close * upwards, places)
         out_speed = np.maximum.reduceat(self.speed * own, places)
-        close = np.abs(self.value - np.repeat(np.append(value[1:], np.float32(np.inf)), lengths)) <= span
+        close = (
+            np.abs(self.value - np.repeat(np.append(value[1:], np.float32(np.inf)), lengths))
+            <= span
+        )
         close &= own
         close &= upwards > np.repeat(left, lengths)
         # The first that is near is the one with the most behind it.
