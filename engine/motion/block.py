@@ -54,46 +54,46 @@ class Block:
 
         The newest frame has no neighbour yet and waits, unless the session `ends`.
         """
-        values = self.values
-        sessions, frames, _ = values.shape
-        apart = np.diff(self.times, axis=1)
-        dense = (apart[:, :-1] <= BLIND_MS) & (apart[:, 1:] <= BLIND_MS)
-        before, middle, after = values[:, :-2], values[:, 1:-1], values[:, 2:]
+        sessions, frames, _ = self.values.shape
+        rows = sessions * _ROWS
+        # Frames first, so that every step runs along the rows of all sessions.
+        values = self.values.transpose(1, 0, 2).reshape(frames, rows)
+        times = self.times.T
+        dense = np.diff(times, axis=0) <= BLIND_MS
+        alone = ~(dense[:-1] & dense[1:])
+        before, middle, after = values[:-2], values[1:-1], values[2:]
         around = before + after
         around *= np.float32(0.5)
-        around[~dense] = np.nan
+        if alone.any():
+            around.reshape(-1, sessions, _ROWS)[alone] = np.nan
         off = np.abs(middle - around)
         known = np.isfinite(off)
         unknown = ~known
-        span = (self.times[:, 2:] - self.times[:, :-2]).astype(np.float32)
+        span = (times[2:] - times[:-2]).astype(np.float32)
         speed = np.abs(after - before)
-        speed *= (1000 / span)[..., None]
+        speed *= np.repeat(1000 / span, _ROWS, axis=1)
         np.copyto(speed, 0, where=unknown)
-        around += middle
-        around *= np.float32(0.5)
-        np.copyto(around, middle, where=unknown)
-        low, high = (
-            reduce(around, axis=1, initial=np.nan) for reduce in (np.fmin.reduce, np.fmax.reduce)
-        )
+        smooth = around
+        smooth += middle
+        smooth *= np.float32(0.5)
+        np.copyto(smooth, middle, where=unknown)
         # A row's a and b come in front of its samples.
-        samples = np.full((sessions, _ROWS, POINTS + frames - 1 + ends), np.nan, np.float32)
+        samples = np.full((rows, POINTS + frames - 1 + ends), np.nan, np.float32)
         speeds = np.zeros_like(samples)
         inner = slice(POINTS + 1, POINTS + frames - 1)
-        samples[..., inner] = around.transpose(0, 2, 1)
-        speeds[..., inner] = speed.transpose(0, 2, 1)
-        outer = np.full((2, sessions, _ROWS), np.nan, np.float32)
-        outer[0, self.fresh] = values[self.fresh, 0]
-        samples[..., POINTS] = outer[0]
+        samples[:, inner], speeds[:, inner] = smooth.T, speed.T
+        first = np.where(np.repeat(self.fresh, _ROWS), values[0], np.float32(np.nan))
+        samples[:, POINTS] = low = high = first
         if ends:
-            outer[1] = samples[..., -1] = values[:, -1]
-        rows = sessions * _ROWS
+            samples[:, -1] = values[-1]
+            low, high = np.fmin(first, values[-1]), np.fmax(first, values[-1])
         return _Smoothed(
-            samples.reshape(rows, -1),
-            speeds.reshape(rows, -1),
-            np.fmin(low, np.fmin(*outer)).reshape(rows),
-            np.fmax(high, np.fmax(*outer)).reshape(rows),
-            np.fmax(off, 0).sum(axis=1, dtype=np.float64).reshape(rows),
-            known.sum(axis=1, dtype=np.uint32).reshape(rows),
+            samples,
+            speeds,
+            np.fmin(low, np.fmin.reduce(smooth, axis=0, initial=np.nan)),
+            np.fmax(high, np.fmax.reduce(smooth, axis=0, initial=np.nan)),
+            np.fmax(off, 0).sum(axis=0, dtype=np.float64),
+            known.sum(axis=0, dtype=np.uint32),
         )
 
 
