@@ -135,4 +135,5 @@ def _one_pass(points: npt.NDArray[np.float32], aspects: Floats, *, world: bool) 
 
 def _middle(rows: Floats, sides: npt.NDArray[np.intp]) -> Floats:
     left, right = rows[sides]
-    return (left + right) / 2
+    middle: Floats = (left + right) / 2
+    return middle
