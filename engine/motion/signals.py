@@ -98,9 +98,9 @@ def _one_pass(points: npt.NDArray[np.float32], aspects: Floats, *, world: bool) 
     x, y, visibility, z = (rows[at * needed : (at + 1) * needed] for at in range(4))
     seen = (visibility >= LEAST_VISIBILITY) & (np.abs(x) < _FARTHEST) & (np.abs(y) < _FARTHEST)
     # The mean of what is seen, so that a person of whom half is outside the picture is one.
-    body, there = visibility[_BODY], seen[_BODY]
-    sure = np.where(there, body, 0).sum(axis=0)
-    seen &= sure >= LEAST_PERSON_VISIBILITY * there.sum(axis=0)
+    there = seen[_BODY]
+    sure = np.where(there, visibility[_BODY], np.float32(0)).sum(axis=0)
+    seen &= sure >= np.float32(LEAST_PERSON_VISIBILITY) * there.sum(axis=0, dtype=np.float32)
     if world:
         seen &= np.abs(z) < _FARTHEST
     else:
@@ -119,16 +119,21 @@ def _one_pass(points: npt.NDArray[np.float32], aspects: Floats, *, world: bool) 
     meetings = len(_FIRST)
     found[:meetings] = np.arctan2(np.abs(across), along) * _DEGREES - _TAKEN_OFF
     # y points down. A landmark that is not seen has a NaN in x alone, so every height takes x in.
-    trunk_x = x[_HIPS].mean(axis=0) - x[_SHOULDERS].mean(axis=0)
-    trunk_y = y[_HIPS].mean(axis=0) - y[_SHOULDERS].mean(axis=0)
+    hips_x, hips_y = _middle(x, _HIPS), _middle(y, _HIPS)
+    trunk_x, trunk_y = hips_x - _middle(x, _SHOULDERS), hips_y - _middle(y, _SHOULDERS)
     aside = np.abs(trunk_x)
     if world:
-        aside = np.hypot(aside, z[_HIPS].mean(axis=0) - z[_SHOULDERS].mean(axis=0))
+        aside = np.hypot(aside, _middle(z, _HIPS) - _middle(z, _SHOULDERS))
     percent = 100 / np.hypot(aside, trunk_y)
-    nothing = 0 * x
-    ankles = y[_ANKLES] + nothing[_ANKLES] - y[_HIPS].mean(axis=0)
-    wrists = y[_SHOULDERS] + nothing[_SHOULDERS] + nothing[_WRISTS] - y[_WRISTS]
+    ankles = y[_ANKLES] + 0 * x[_ANKLES] - hips_y
+    wrists = y[_SHOULDERS] + 0 * x[_SHOULDERS] + 0 * x[_WRISTS] - y[_WRISTS]
     heights = np.concatenate((ankles, wrists)) * percent
-    found[meetings:-1] = np.clip(heights, -_MOST_PERCENT, _MOST_PERCENT)
+    np.clip(heights, -_MOST_PERCENT, _MOST_PERCENT, out=found[meetings:-1])
     found[-1] = np.arctan2(aside, trunk_y) * _DEGREES
     return found
+
+
+def _middle(rows: Floats, sides: npt.NDArray[np.intp]) -> Floats:
+    left, right = rows[sides]
+    middle: Floats = (left + right) / 2
+    return middle

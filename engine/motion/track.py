@@ -118,11 +118,9 @@ class Track:
             size = [abs(value[b] - value[a]) for a, b in pairwise(places)]
             last = len(size) - 1
             going: set[int] = set()
-            for number, swing in enumerate(size):
-                if (
-                    swing >= least
-                    or (number and swing > size[number - 1])
-                    or (number < last and swing >= size[number + 1])
+            for number, swing in [one for one in enumerate(size) if one[1] < least]:
+                if (number and swing > size[number - 1]) or (
+                    number < last and swing >= size[number + 1]
                 ):
                     continue
                 a, b = places[number], places[number + 1]
@@ -140,53 +138,61 @@ class Track:
         return self._only(places)
 
     def _only(self, places: list[int]) -> "Track":
+        """Give the turns at these places; the ways between them take in what is left out."""
         if len(places) == len(self.at):
             return self
-        blind = list(accumulate(self.unseen()))
-        leave, arrive, speed, sparc, ldlj, before, moving, after = ([] for _ in range(8))
-        value = self.value
-        for number, place in enumerate(places):
-            previous = places[number - 1] if number else place
-            begun = min(previous + 1, place)  # whose way in is the way out of the one before
-            came = place
-            near = max(NEAR_DEGREES, NEAR_SHARE * abs(value[place] - value[previous]))
-            if place - previous > 1:
-                for between in range(place - 1, previous, -1):
-                    if abs(value[between] - value[previous]) <= near:
-                        begun = between + 1
-                        break
-                for between in range(begun, place):
-                    if abs(value[between] - value[place]) <= near:
-                        came = between
-                        break
-            start = self.leave[begun]
-            stop = max(start, self.arrive[came])
-            start_blind = blind[begun - 1] + self.blind_before[begun] if begun else 0
-            stop_blind = max(start_blind, blind[came] - self.blind_after[came])
-            leave.append(start)
-            arrive.append(stop)
-            before.append(start_blind - blind[previous] if number else 0)
-            moving.append(stop_blind - start_blind)
-            after.append(blind[place] - stop_blind if number else 0)
-            ways = slice(previous + 1, place + 1) if number else slice(place, place + 1)
-            speed.append(max(self.speed[ways]))
-            alone = place - previous == 1
-            sparc.append(self.sparc[place] if alone else None)
-            ldlj.append(self.ldlj[place] if alone else None)
-        return Track(
-            [self.at[place] for place in places],
-            [value[place] for place in places],
-            leave,
-            arrive,
-            before,
-            moving,
-            after,
-            [self.gap[place] for place in places],
-            speed,
-            sparc,
-            ldlj,
+
+        def at(column: list[Any]) -> list[Any]:
+            return [column[place] for place in places]
+
+        found = Track(
+            at(self.at),
+            at(self.value),
+            at(self.leave),
+            [max(self.leave[place], self.arrive[place]) for place in places],
+            at(self.blind_before),
+            at(self.blind_moving),
+            at(self.blind_after),
+            at(self.gap),
+            at(self.speed),
+            at(self.sparc),
+            at(self.ldlj),
             self.left,
         )
+        # There is no way into the first one; the ways into most others are what they were.
+        found.blind_before[0] = found.blind_after[0] = 0
+        found.sparc[0] = found.ldlj[0] = None
+        blind = list(accumulate(self.unseen()))
+        for number, (previous, place) in enumerate(pairwise(places), 1):
+            if place - previous > 1:
+                self._join(found, number, previous, place, blind)
+        return found
+
+    def _join(
+        self, found: "Track", number: int, previous: int, place: int, blind: list[int]
+    ) -> None:
+        """Make one way of several; `blind` is what was not seen from the beginning to each turn."""
+        value = self.value
+        begun, came = previous + 1, place  # whose way in is the way out of the one before
+        near = max(NEAR_DEGREES, NEAR_SHARE * abs(value[place] - value[previous]))
+        for between in range(place - 1, previous, -1):
+            if abs(value[between] - value[previous]) <= near:
+                begun = between + 1
+                break
+        for between in range(begun, place):
+            if abs(value[between] - value[place]) <= near:
+                came = between
+                break
+        start = self.leave[begun]
+        start_blind = blind[begun - 1] + self.blind_before[begun]
+        stop_blind = max(start_blind, blind[came] - self.blind_after[came])
+        found.leave[number] = start
+        found.arrive[number] = max(start, self.arrive[came])
+        found.blind_before[number] = start_blind - blind[previous]
+        found.blind_moving[number] = stop_blind - start_blind
+        found.blind_after[number] = blind[place] - stop_blind
+        found.speed[number] = max(self.speed[previous + 1 : place + 1])
+        found.sparc[number] = found.ldlj[number] = None
 
     def period(self) -> float | None:
         """Give the usual time from a turn to the next of its kind, where nothing is hidden."""
