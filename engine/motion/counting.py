@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from penstock.engine.motion.exercises import ANGLES_OF, WEIGHTS, Guide
 from penstock.engine.motion.hidden import hidden, rhythm
 from penstock.engine.motion.signals import LEAN, SIDED, SIDES
-from penstock.engine.motion.track import Track
+from penstock.engine.motion.track import Track, quantile
 from penstock.engine.motion.turning import NEAR_DEGREES, NEAR_SHARE
 
 Matrix = npt.NDArray[np.float64]
@@ -61,8 +61,7 @@ _SAME_SHARE: Final = 0.5
 _MUCH_LONGER: Final = 1.5
 
 
-@dataclass(slots=True, frozen=True)
-class Excursion:
+class Excursion(NamedTuple):
     """One way out and back on one track. `number` is its turn's there; -1 for a hidden one."""
 
     start: int
@@ -197,7 +196,7 @@ def _by_joint(
     uneven = float(degrees.std() / max(degrees.mean(), 1e-9))
     uneven += float(apart.std() / max(apart.mean(), 1.0)) if len(apart) > 1 else 0.5
     likeness = max(0.0, float(np.mean([one.likeness for one in seen])))
-    score = float(np.median(degrees)) * WEIGHTS.get(joint, 0.5) * np.exp(-uneven)
+    score = median([one.degrees for one in seen]) * WEIGHTS.get(joint, 0.5) * np.exp(-uneven)
     score *= np.sqrt(len(seen)) * (len(seen) / len(found)) ** 2 * likeness**2
     return Counted(
         joint, side, sign, tuple(found), {one: track for _, one, track in kept}, float(score)
@@ -315,7 +314,7 @@ def _alternating(
     if not seen or not turns:
         return None
     usual = median(seen)
-    low = float(np.percentile([sign * one for one in track.value], 25)) + _RESTING_SHARE * usual
+    low = quantile([sign * one for one in track.value], 0.25) + _RESTING_SHARE * usual
     heights = sign * track.at_times([one.turn for one in turns])
     apart = {
         id(one)
@@ -335,8 +334,8 @@ def _alike(tracks: Mapping[str, Track], found: list[Excursion]) -> list[Excursio
     if len(seen) < _LEAST_PATTERNS:
         return found
     likeness = _likeness(_patterns(tracks, seen))
-    middle = float(np.median(likeness))
-    spread = float(np.median(np.abs(likeness - middle)))
+    middle = median(likeness.tolist())
+    spread = median(np.abs(likeness - middle).tolist())
     at_edges = middle - max(_LIKE_EDGE, _EDGE_SPREADS * spread)
     pause = _PAUSE_PERIODS * median([b.turn - a.turn for a, b in pairwise(seen)])
     judged: dict[int, Excursion | None] = {}
@@ -347,7 +346,7 @@ def _alike(tracks: Mapping[str, Track], found: list[Excursion]) -> list[Excursio
         if one.kind != "whole" or one.unseen_ms > _UNSEEN_SHARE * (one.end - one.start):
             least = _LIKE_UNSEEN
         like = float(likeness[n])
-        judged[id(one)] = replace(one, likeness=like) if like > least else None
+        judged[id(one)] = one._replace(likeness=like) if like > least else None
     kept = []
     for one in found:
         nearest = one if one.seen else min(seen, key=lambda x: abs(x.turn - one.turn))
@@ -399,6 +398,6 @@ def _likeness(patterns: Matrix) -> Matrix:
     cosines = pattern @ pattern.T / np.sqrt(sizes + 1e-9)
     ratio = np.sqrt(np.minimum(squares, squares.T) / (np.maximum(squares, squares.T) + 1e-9))
     size = np.sqrt(np.diagonal(squares))
-    weight = np.minimum(size, np.percentile(size, 75))
+    weight = np.minimum(size, quantile(size.tolist(), 0.75))
     found: Matrix = cosines[np.argmax((cosines * np.abs(cosines) * ratio) @ weight)]
     return found

@@ -12,6 +12,7 @@ A gap can hide a repetition only if it is long enough for one, and a pause that 
 both sides of a gap goes on in it as well.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
 from math import floor
@@ -42,8 +43,14 @@ class Rhythm:
 
     def near(self, at: float) -> float:
         """Give the period at about that time."""
-        order = sorted(range(len(self.cycles)), key=lambda n: abs(self.middles[n] - at))
-        return max(_LEAST_PERIOD_MS, median([self.cycles[n] for n in order[:_NEAREST_CYCLES]]))
+        # Middles are in order, so those nearest stand together; of two as near, the earlier goes in.
+        first = last = bisect_left(self.middles, at)
+        for _ in range(min(_NEAREST_CYCLES, len(self.cycles))):
+            later = last < len(self.middles) and (
+                first == 0 or self.middles[last] - at < at - self.middles[first - 1]
+            )
+            first, last = (first, last + 1) if later else (first - 1, last)
+        return max(_LEAST_PERIOD_MS, median(self.cycles[first:last]))
 
 
 def rhythm(track: Track, tops: list[bool]) -> Rhythm:
