@@ -43,7 +43,7 @@ class Rhythm:
 
     def near(self, at: float) -> float:
         """Give the period at about that time."""
-        # Middles are in order, so those nearest stand together; of two as near, the earlier goes in.
+        # Middles are in order, so the nearest stand together; of two as near the earlier one.
         first = last = bisect_left(self.middles, at)
         for _ in range(min(_NEAREST_CYCLES, len(self.cycles))):
             later = last < len(self.middles) and (
