@@ -24,7 +24,7 @@ from penstock.engine.motion.excursions import Excursion, Side, excursions
 from penstock.engine.motion.exercises import ANGLES_OF, WEIGHTS, Guide
 from penstock.engine.motion.likeness import alike
 from penstock.engine.motion.signals import LEAN, SIDES
-from penstock.engine.motion.track import Track
+from penstock.engine.motion.track import Track, quantile
 
 # How many joints are looked at when nobody names the exercise.
 _LIVELIEST: Final = 4
@@ -190,7 +190,7 @@ def _alternating(
     if not seen or not turns:
         return None
     usual = median(seen)
-    low = float(np.percentile([sign * one for one in track.value], 25)) + _RESTING_SHARE * usual
+    low = quantile([sign * one for one in track.value], 0.25) + _RESTING_SHARE * usual
     heights = sign * track.at_times([one.turn for one in turns])
     apart = {
         id(one)

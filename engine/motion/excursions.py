@@ -5,9 +5,8 @@ a tenth of the way to a turn nothing can be told from noise. What the recording'
 cuts counts when its turn was seen. Between them go those that a gap hides.
 """
 
-from dataclasses import dataclass
 from statistics import median
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from penstock.engine.motion.hidden import hidden, rhythm
 from penstock.engine.motion.track import Track
@@ -25,8 +24,7 @@ _CUT_TIMES: Final = 1.5
 _STAYS_SHARE: Final = 0.35
 
 
-@dataclass(slots=True, frozen=True)
-class Excursion:
+class Excursion(NamedTuple):
     """One way out and back on one track. `number` is its turn's there; -1 for a hidden one.
 
     A `timed` one turns beside a gap, where the time before and after leaves room for it.

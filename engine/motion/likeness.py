@@ -12,7 +12,6 @@ What a gap cut through is judged by the time instead, as little of its pattern w
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 from typing import Final
@@ -22,7 +21,7 @@ import numpy.typing as npt
 
 from penstock.engine.motion.excursions import Excursion
 from penstock.engine.motion.signals import LEAN, SIDED, SIDES
-from penstock.engine.motion.track import Track
+from penstock.engine.motion.track import Track, quantile
 
 Matrix = npt.NDArray[np.float64]
 
@@ -51,7 +50,7 @@ def alike(tracks: Mapping[str, Track], found: list[Excursion]) -> list[Excursion
         return found
     places = _places(tracks, seen)
     likeness = _likeness(places[:, 1] - (places[:, 0] + places[:, 2]) / 2)
-    seen = [replace(one, likeness=like) for one, like in zip(seen, likeness.tolist(), strict=True)]
+    seen = [one._replace(likeness=like) for one, like in zip(seen, likeness.tolist(), strict=True)]
     middle = median(likeness.tolist())
     spread = median(np.abs(likeness - middle).tolist())
     pause = _PAUSE_PERIODS * median([b.turn - a.turn for a, b in pairwise(seen)])
@@ -168,6 +167,6 @@ def _likeness(patterns: Matrix) -> Matrix:
     cosines = pattern @ pattern.T / np.sqrt(sizes + 1e-9)
     ratio = np.sqrt(np.minimum(squares, squares.T) / (np.maximum(squares, squares.T) + 1e-9))
     size = np.sqrt(np.diagonal(squares))
-    weight = np.minimum(size, np.percentile(size, 75))
+    weight = np.minimum(size, quantile(size.tolist(), 0.75))
     found: Matrix = cosines[np.argmax((cosines * np.abs(cosines) * ratio) @ weight)]
     return found

@@ -17,7 +17,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from penstock.engine.motion.turning import Block, turn
 from penstock.engine.motion.counting import Counted
 from penstock.engine.motion.log import bounded, counted_in, unsettled
 from penstock.engine.motion.repetition import Repetition, restored
@@ -36,6 +35,7 @@ from penstock.engine.motion.state import (
     gaps,
     loaded,
 )
+from penstock.engine.motion.turning import Block, turn
 from penstock.engine.motion.turns import TAIL, TURN, UNKNOWN, Records, Times, last_turns
 from penstock.engine.timeline import GAP_MS
 

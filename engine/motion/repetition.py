@@ -157,18 +157,14 @@ def _of_ways(track: Track, n: int) -> float | None:
 
 def stored(found: list[Repetition]) -> bytes:
     """Give repetitions as bytes, `STORED_BYTES` each."""
-    rows = np.zeros(len(found), _STORED)
-    for row, one in zip(rows, found, strict=True):
-        for name in _STORED.names or ():
-            value = getattr(one, name)
-            if name == "side":
-                value = _SIDES.index(one.side)
-            elif name == "cut":
-                value = one.cut + _PARTLY * one.partly
-            elif value is None:
-                value = _NO_TIME if name.endswith("_ms") else np.nan
-            row[name] = value
-    return rows.tobytes()
+    rows = []
+    for one in found:
+        out, hold, back = (_NO_TIME if at is None else at for at in one[3:6])
+        figures = (np.nan if value is None else value for value in one[6:12])
+        cut = one.cut + _PARTLY * one.partly
+        rest = (one.unseen, one.likeness, _SIDES.index(one.side), cut, one.seen)
+        rows.append((*one[:3], out, hold, back, *figures, *rest))
+    return np.array(rows, _STORED).tobytes()
 
 
 def restored(data: bytes) -> list[Repetition]:

@@ -29,7 +29,7 @@ _LEAST_SHARE: Final = 0.3
 # The usual large swing is the third quartile of the largest in each stretch of this length: neither
 # a rest nor a fall moves it.
 _STRETCH_MS: Final = 8000
-_LARGE_QUANTILE: Final = 75
+_LARGE_QUANTILE: Final = 0.75
 
 
 @dataclass(slots=True, eq=False)
@@ -84,10 +84,9 @@ class Track:
             stretch = (at - begin) // _STRETCH_MS
             largest[stretch] = max(swing, largest.get(stretch, 0.0))
         stretches = max(largest, default=0) + 1
-        sizes = sorted((0.0,) * (stretches - len(largest)) + tuple(largest.values()))
-        place = _LARGE_QUANTILE / 100 * (stretches - 1)
-        low = int(place)
-        return sizes[low] + (place - low) * (sizes[min(low + 1, stretches - 1)] - sizes[low])
+        return quantile(
+            (0.0,) * (stretches - len(largest)) + tuple(largest.values()), _LARGE_QUANTILE
+        )
 
     def at_times(self, times: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Give the signal at times, as straight lines between leaving and arriving."""
@@ -203,6 +202,14 @@ class Track:
             if not unseen[number + 1] and not unseen[number + 2]
         ]
         return float(median(spans)) if len(spans) > 2 else None
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Give the value below which that share lies, between two of them in proportion."""
+    sizes = sorted(values)
+    place = share * (len(sizes) - 1)
+    low = int(place)
+    return sizes[low] + (place - low) * (sizes[min(low + 1, len(sizes) - 1)] - sizes[low])
 
 
 def _seen_share(gap_ms: int, period_ms: float) -> float:
