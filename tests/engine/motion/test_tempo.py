@@ -21,10 +21,10 @@ from penstock.engine.motion.track import quantile
     st.integers(-5, 65),
 )
 def test_the_tempo_is_that_of_the_nearest_cycles(found: list[tuple[int, float]], at: int) -> None:
-    """The period at a time is the median of the six nearest cycles, the earlier of two as near."""
+    """The period at a time is the median of the four nearest cycles, the later of two as near."""
     found.sort(key=lambda one: one[0])
     rhythm = Rhythm(tuple(own for _, own in found), tuple(own for own, _ in found), (0.0, 0.0))
-    nearest = sorted(range(len(found)), key=lambda n: abs(found[n][0] - at))[:6]
+    nearest = sorted(range(len(found)), key=lambda n: (abs(found[n][0] - at), -n))[:4]
     assert rhythm.near(at) == median([found[n][1] for n in nearest])
 
 
