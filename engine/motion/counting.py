@@ -147,7 +147,7 @@ def _by_joint(
         both = _alternating(found, lead, excursions(other, sign, other_side), sign)
         if both is not None:
             found, side = both, "both"
-    found = alike(tracks, found)
+    found = alike(tracks, found, joint)
     seen = [one for one in found if one.seen]
     if not seen:
         return None

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.engine.motion.excursions import Excursion
-from penstock.engine.motion.signals import LEAN, SIDED, SIDES
+from penstock.engine.motion.signals import LEAN, ROTATION, SIDED, SIDES
 from penstock.engine.motion.track import Track, quantile
 
 Matrix = npt.NDArray[np.float64]
@@ -43,12 +43,12 @@ _PAUSE_PERIODS: Final = 2.5
 _LEAST_PATTERNS: Final = 3
 
 
-def alike(tracks: Mapping[str, Track], found: list[Excursion]) -> list[Excursion]:
+def alike(tracks: Mapping[str, Track], found: list[Excursion], joint: str) -> list[Excursion]:
     """Take out what is another motion than the rest; what is hidden goes with its neighbour."""
     seen = [one for one in found if one.seen]
     if len(seen) < _LEAST_PATTERNS:
         return found
-    places = _places(tracks, seen)
+    places = _places(tracks, seen, joint)
     likeness = _likeness(places[:, 1] - (places[:, 0] + places[:, 2]) / 2)
     seen = [one._replace(likeness=like) for one, like in zip(seen, likeness.tolist(), strict=True)]
     middle = median(likeness.tolist())
@@ -106,7 +106,7 @@ def _in_place(seen: list[Excursion], left: list[int], away: Matrix, pause: float
     return left
 
 
-def _places(tracks: Mapping[str, Track], found: list[Excursion]) -> Matrix:
+def _places(tracks: Mapping[str, Track], found: list[Excursion], joint: str) -> Matrix:
     """Give where the body was: repetitions x (beginning, turn, end) x signals."""
     times = np.array(
         [
@@ -124,6 +124,9 @@ def _places(tracks: Mapping[str, Track], found: list[Excursion]) -> Matrix:
     right = np.array([one.side == "right" for one in found])[:, None]
     columns = []
     for name in SIDED:
+        # How forearms are turned is hardly known in a picture, and part of few exercises.
+        if name == ROTATION and joint != ROTATION:
+            continue
         left_one, right_one = (values.get(f"{name}_{side}", still) for side in SIDES)
         # The working side first, so that alternating sides do alike.
         columns.append(np.where(right, right_one, left_one))

@@ -23,7 +23,7 @@ from penstock.engine.motion.turns import TAIL, TURN, Records
 
 _MAX_TURNS: Final = 480
 # From so many on, only the joints that can be the working one are followed.
-_MANY_TURNS: Final = 300
+_MANY_TURNS: Final = 340
 _MAX_SETTLED: Final = 96
 # Of more settled repetitions the first ones and the last ones are kept: fatigue compares those.
 _FIRST_SETTLED: Final = 32

@@ -8,6 +8,12 @@ there are two heights a side, in percent of the trunk's length in the same frame
 is below the hips, and the wrist above the shoulder. They find repetitions; they are not reported as
 degrees.
 
+With the upper arm at the side, a forearm turns about the upright and no limb meets another at
+another angle. So its direction is taken against the line of the shoulders as well: 0 degrees
+outward, 180 across the body. In a picture that line has no length from the side, so there it is the
+one at right angles to the trunk; and what points to the camera looks short, so there a forearm is
+half as long as the trunk at least (0.146 and 0.288 of the stature, Drillis and Contini 1966).
+
 All are computed in one pass over any number of frames, landmarks first and frames last, so that
 every step runs along the frames. A person of whom the tracker is not sure on the whole (Sports2D's
 mean of 0.5 over the body) is not measured at all: some trackers find bodies where none are.
@@ -37,16 +43,17 @@ _FARTHEST = 1e6
 
 # Beside the joints' own: of the forearm alone, which turns where the elbow keeps its angle.
 _MEETINGS = MEETINGS | {"forearm_elevation": ("trunk", "forearm", 0.0)}
+ROTATION: Final = "forearm_rotation"
 _HEIGHTS = ("leg_height", "wrist_height")
 SIDES: Final = ("left", "right")
 
 # What has a left and a right, in the order of the columns; the trunk's lean comes last.
-SIDED: Final = (*_MEETINGS, *_HEIGHTS)
+SIDED: Final = (*_MEETINGS, ROTATION, *_HEIGHTS)
 LEAN: Final = "trunk_lean"
 SIGNALS: Final = (*(f"{name}_{side}" for name in SIDED for side in SIDES), LEAN)
 # Angles that a clinician knows by name: their ranges are reported.
 REPORTED: Final = tuple(name for name in _MEETINGS if name != "forearm_elevation")
-ANGLES: Final = frozenset((*_MEETINGS, LEAN))
+ANGLES: Final = frozenset((*_MEETINGS, ROTATION, LEAN))
 
 _BOTH = (0, 1)
 _LIMB_ENDS = [(LIMBS[name][0] + side, LIMBS[name][1] + side) for name in LIMBS for side in _BOTH]
@@ -56,12 +63,18 @@ _ENDS = np.array([_NEEDED.index(end) for _, end in _LIMB_ENDS])
 _NAMES = list(LIMBS)
 _FIRST = np.array([2 * _NAMES.index(a) + s for a, _, _ in _MEETINGS.values() for s in _BOTH])
 _SECOND = np.array([2 * _NAMES.index(b) + s for _, b, _ in _MEETINGS.values() for s in _BOTH])
-_TAKEN_OFF = np.array([[off] for _, _, off in _MEETINGS.values() for _ in _BOTH], np.float32)
+_TAKEN_OFF = np.array(
+    [[off] for _, _, off in (*_MEETINGS.values(), ("", "", 0.0)) for _ in _BOTH], np.float32
+)
 _COLUMNS = np.concatenate([np.array(_NEEDED) * LANDMARK_VALUES + value for value in (0, 1, 3, 2)])
 _HIPS, _SHOULDERS, _ANKLES, _WRISTS = (
     np.array([_NEEDED.index(landmark + side) for side in _BOTH])
     for landmark in (HIP, SHOULDER, ANKLE, WRIST)
 )
+_FOREARMS = np.array([2 * _NAMES.index("forearm") + side for side in _BOTH])
+# The left shoulder is at the picture's right of who faces it, and the line goes from right to left.
+_OUTWARD = np.array([[1], [-1]], np.float32)
+_FOREARM_OF_TRUNK = np.float32(0.5)
 # Feet come and go at the picture's edge; the person is judged by the rest.
 _BODY = np.array([at for at, landmark in enumerate(_NEEDED) if landmark < FOOT])
 _DEGREES = np.float32(180 / np.pi)
@@ -116,19 +129,35 @@ def _one_pass(points: npt.NDArray[np.float32], aspects: Floats, *, world: bool) 
         az, bz = limb_z[_FIRST], limb_z[_SECOND]
         along += az * bz
         across = np.sqrt(across**2 + (ay * bz - az * by) ** 2 + (az * bx - ax * bz) ** 2)
-    meetings = len(_FIRST)
-    found[:meetings] = np.arctan2(np.abs(across), along) * _DEGREES - _TAKEN_OFF
     # y points down. A landmark that is not seen has a NaN in x alone, so every height takes x in.
     hips_x, hips_y = _middle(x, _HIPS), _middle(y, _HIPS)
     trunk_x, trunk_y = hips_x - _middle(x, _SHOULDERS), hips_y - _middle(y, _SHOULDERS)
     aside = np.abs(trunk_x)
     if world:
         aside = np.hypot(aside, _middle(z, _HIPS) - _middle(z, _SHOULDERS))
-    percent = 100 / np.hypot(aside, trunk_y)
+    trunk = np.hypot(aside, trunk_y)
+    heights = len(_FIRST) + len(_BOTH)
+    arm_x, arm_y = limb_x[_FOREARMS], limb_y[_FOREARMS]
+    length = arm_x**2 + arm_y**2
+    if world:
+        arm_z = limb_z[_FOREARMS]
+        length += arm_z**2
+        (line_x, line_y, line_z) = (np.subtract(*rows[_SHOULDERS]) for rows in (x, y, z))
+        outward = (arm_x * line_x + arm_y * line_y + arm_z * line_z) * _OUTWARD
+        outward /= np.sqrt(line_x**2 + line_y**2 + line_z**2)
+    else:
+        outward = (arm_x * trunk_y - arm_y * trunk_x) * _OUTWARD / trunk
+        length = np.maximum(length, (_FOREARM_OF_TRUNK * trunk) ** 2)
+    aslant = np.sqrt(np.maximum(length - outward**2, 0))
+    found[:heights] = np.arctan2(
+        np.concatenate((np.abs(across), aslant)), np.concatenate((along, outward))
+    )
+    found[:heights] *= _DEGREES
+    found[:heights] -= _TAKEN_OFF
     ankles = y[_ANKLES] + 0 * x[_ANKLES] - hips_y
     wrists = y[_SHOULDERS] + 0 * x[_SHOULDERS] + 0 * x[_WRISTS] - y[_WRISTS]
-    heights = np.concatenate((ankles, wrists)) * percent
-    np.clip(heights, -_MOST_PERCENT, _MOST_PERCENT, out=found[meetings:-1])
+    percent = np.concatenate((ankles, wrists)) * (100 / trunk)
+    np.clip(percent, -_MOST_PERCENT, _MOST_PERCENT, out=found[heights:-1])
     found[-1] = np.arctan2(aside, trunk_y) * _DEGREES
     return found
 

@@ -15,7 +15,7 @@ from penstock.engine.motion.repetition import STORED_BYTES
 from penstock.engine.motion.signals import SIGNALS
 from penstock.engine.motion.turns import TAIL, TURN, new_tails
 
-MOTION_VERSION: Final = 1
+MOTION_VERSION: Final = 2
 WIDTH: Final = len(SIGNALS)
 # A frame's values are kept as tenths in two bytes each.
 FRAME_BYTES: Final = 2 * WIDTH
