@@ -50,16 +50,19 @@ def alike(tracks: Mapping[str, Track], found: list[Excursion], joint: str) -> li
         return found
     places = _places(tracks, seen, joint)
     likeness = _likeness(places[:, 1] - (places[:, 0] + places[:, 2]) / 2)
-    seen = [one._replace(likeness=like) for one, like in zip(seen, likeness.tolist(), strict=True)]
-    middle = median(likeness.tolist())
+    likes = likeness.tolist()
+    seen = [one._replace(likeness=like) for one, like in zip(seen, likes, strict=True)]
+    middle = median(likes)
     spread = median(np.abs(likeness - middle).tolist())
-    pause = _PAUSE_PERIODS * median([b.turn - a.turn for a, b in pairwise(seen)])
-    at_edges = middle - max(_LIKE_EDGE, _EDGE_SPREADS * spread)
+    apart = [b.turn - a.turn for a, b in pairwise(seen)]
+    pause = _PAUSE_PERIODS * median(apart)
+    at_edges = max(_LIKE, middle - max(_LIKE_EDGE, _EDGE_SPREADS * spread))
+    parted = [True, *(time > pause for time in apart), True]
     left = []
     for n, one in enumerate(seen):
         least = _least(one)
-        if least == _LIKE and any(_edges(seen, range(len(seen)), n, pause)):
-            least = max(least, at_edges)
+        if least == _LIKE and (parted[n] or parted[n + 1]):
+            least = at_edges
         if one.likeness > least:
             left.append(n)
     kept = {seen[n].turn: seen[n] for n in _in_place(seen, left, _away(places), pause)}

@@ -18,7 +18,7 @@ from penstock.engine.motion.exercises import WEIGHTS, guide
 from penstock.engine.motion.repetition import STORED_BYTES, Repetition, repetitions, stored
 from penstock.engine.motion.signals import SIDES, SIGNALS
 from penstock.engine.motion.state import JOINTS, WIDTH, Folded, Settled
-from penstock.engine.motion.track import Track, track
+from penstock.engine.motion.track import Columns, Track
 from penstock.engine.motion.turns import TAIL, TURN, Records
 
 _MAX_TURNS: Final = 480
@@ -121,11 +121,10 @@ def tracks(folded: Folded, last: Records | None) -> dict[str, Track]:
     order = np.argsort(turns["signal"], kind="stable")
     turns = turns[order]
     bounds = np.searchsorted(turns["signal"], np.arange(WIDTH + 1)).tolist()
+    columns, left = Columns(turns), tails["q_ms"].tolist()
     return {
-        name: track(
-            turns[bounds[n] : bounds[n + 1]],
-            int(tails["q_ms"][n]),
-            followed=bool(folded.followed >> n & 1),
+        name: columns.track(
+            bounds[n], bounds[n + 1], left[n], followed=bool(folded.followed >> n & 1)
         )
         for n, name in enumerate(SIGNALS)
         if bounds[n + 1] - bounds[n] > 1

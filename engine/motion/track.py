@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import cos, pi
+from operator import itemgetter
 from statistics import median
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ _LEAST_SHARE: Final = 0.3
 # a rest nor a fall moves it.
 _STRETCH_MS: Final = 8000
 _LARGE_QUANTILE: Final = 0.75
+_SPANS: Final = ("blind_before", "blind_moving", "blind_after", "gap")
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +39,8 @@ class Track:
     """Turns in order. `leave` and `arrive` are times of the way into a turn, as are the blinds.
 
     `blind_before` was unseen near the turn before, `blind_moving` on the way, `blind_after` near
-    this turn, all in milliseconds. `gap` is the longest time without a sample beside the turn.
+    this turn, all in milliseconds. `gap` is the longest time without a sample beside the turn, and
+    `sparc` and `ldlj` are thousandths, UNKNOWN where they were not measured.
     """
 
     at: list[int]
@@ -49,13 +52,15 @@ class Track:
     blind_after: list[int]
     gap: list[int]
     speed: list[int]
-    sparc: list[float | None]
-    ldlj: list[float | None]
+    sparc: list[int]
+    ldlj: list[int]
     # Until when the signal stayed near the last turn, as far as is known.
     left: int
     # Of a signal that is not followed any more, nothing is known after its last turn.
     followed: bool = True
     knots: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
+    departures: list[int] | None = None
+    blinds: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.at)
@@ -66,15 +71,17 @@ class Track:
 
     def unseen(self) -> list[int]:
         """Give for how long the signal was not seen on the way into each turn."""
-        return [
-            a + b + c
-            for a, b, c in zip(self.blind_before, self.blind_moving, self.blind_after, strict=True)
-        ]
+        if self.blinds is None:
+            parts = zip(self.blind_before, self.blind_moving, self.blind_after, strict=True)
+            self.blinds = [a + b + c for a, b, c in parts]
+        return self.blinds
 
     def departs(self) -> list[int]:
         """Give when each turn was left for the next one."""
-        until = [*self.leave[1:], self.left]
-        return [max(a, b) for a, b in zip(until, self.arrive, strict=True)]
+        if self.departures is None:
+            until = [*self.leave[1:], self.left]
+            self.departures = [max(a, b) for a, b in zip(until, self.arrive, strict=True)]
+        return self.departures
 
     def large_swing(self) -> float:
         """Give the size of a usual large swing."""
@@ -82,13 +89,14 @@ class Track:
         begin = self.at[0]
         for at, swing in zip(self.at[1:], self.swings(), strict=True):
             stretch = (at - begin) // _STRETCH_MS
-            largest[stretch] = max(swing, largest.get(stretch, 0.0))
+            if swing >= largest.get(stretch, 0.0):
+                largest[stretch] = swing
         stretches = max(largest, default=0) + 1
         return quantile(
             (0.0,) * (stretches - len(largest)) + tuple(largest.values()), _LARGE_QUANTILE
         )
 
-    def at_times(self, times: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def at_times(self, times: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Give the signal at times, as straight lines between leaving and arriving."""
         if self.knots is None:
             self.knots = self._knots()
@@ -141,8 +149,13 @@ class Track:
         if len(places) == len(self.at):
             return self
 
+        if len(places) > 1:
+            chosen = itemgetter(*places)
+        else:
+            chosen = itemgetter(slice(places[0], places[0] + 1))
+
         def at(column: list[Any]) -> list[Any]:
-            return [column[place] for place in places]
+            return list(chosen(column))
 
         found = Track(
             at(self.at),
@@ -160,7 +173,7 @@ class Track:
         )
         # There is no way into the first one; the ways into most others are what they were.
         found.blind_before[0] = found.blind_after[0] = 0
-        found.sparc[0] = found.ldlj[0] = None
+        found.sparc[0] = found.ldlj[0] = UNKNOWN
         blind = list(accumulate(self.unseen()))
         for number, (previous, place) in enumerate(pairwise(places), 1):
             if place - previous > 1:
@@ -191,7 +204,7 @@ class Track:
         found.blind_moving[number] = stop_blind - start_blind
         found.blind_after[number] = blind[place] - stop_blind
         found.speed[number] = max(self.speed[previous + 1 : place + 1])
-        found.sparc[number] = found.ldlj[number] = None
+        found.sparc[number] = found.ldlj[number] = UNKNOWN
 
     def period(self) -> float | None:
         """Give the usual time from a turn to the next of its kind, where nothing is hidden."""
@@ -217,32 +230,31 @@ def _seen_share(gap_ms: int, period_ms: float) -> float:
     return 0.5 * (1 + cos(pi * min(1.0, gap_ms / period_ms)))
 
 
-def track(turns: Records, left: int, *, followed: bool = True) -> Track:
-    """Make the track of one signal's turns."""
-    rows: Any = turns
-    at = rows["at_ms"].astype(np.int64)
+class Columns:
+    """The turns of some signals behind one another, as plain numbers."""
 
-    def before(name: str) -> list[int]:
-        return list((at - rows[name].astype(np.int64) * 10).tolist())
+    __slots__ = ("at", "knots", "lists", "values")
 
-    def long(name: str) -> list[int]:
-        return list((rows[name].astype(np.int64) * 10).tolist())
+    def __init__(self, turns: Records) -> None:
+        rows: Any = turns
+        at = rows["at_ms"].astype(np.int64)
+        value = rows["value"] / 10
+        leave, arrive = (at - rows[name].astype(np.int64) * 10 for name in ("leave", "arrive"))
+        spans = [(rows[name].astype(np.int64) * 10).tolist() for name in _SPANS]
+        rest = [rows[name].tolist() for name in ("speed", "sparc", "ldlj")]
+        self.at: list[int] = at.tolist()
+        self.lists: list[list[Any]] = [
+            self.at, value.tolist(), leave.tolist(), arrive.tolist(), *spans, *rest
+        ]  # fmt: skip
+        # Straight lines from turn to turn: when it was left, come near to, and turned.
+        self.knots = np.stack((leave, arrive, at), axis=1, dtype=np.float64).ravel()
+        before = np.concatenate((value[:1], value[:-1]))
+        self.values = np.stack((before, value, value), axis=1).ravel()
 
-    def known(name: str) -> list[float | None]:
-        return [None if x == UNKNOWN else x / 1000 for x in rows[name].tolist()]
-
-    return Track(
-        at.tolist(),
-        (rows["value"] / 10).tolist(),
-        before("leave"),
-        before("arrive"),
-        long("blind_before"),
-        long("blind_moving"),
-        long("blind_after"),
-        long("gap"),
-        rows["speed"].tolist(),
-        known("sparc"),
-        known("ldlj"),
-        max(left, int(at[-1])),
-        followed,
-    )
+    def track(self, begin: int, end: int, left: int, *, followed: bool = True) -> Track:
+        """Make the track of one signal's turns, which are those from `begin` to `end`."""
+        own: Any = [column[begin:end] for column in self.lists]
+        # The first turn has no way into it.
+        lines = slice(3 * begin + 2, 3 * end)
+        knots = self.knots[lines], self.values[lines]
+        return Track(*own, max(left, self.at[end - 1]), followed, knots)
