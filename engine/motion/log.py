@@ -72,9 +72,24 @@ def _candidates(folded: Folded) -> list[str]:
     return sorted(best, key=lambda joint: -best[joint])
 
 
+def _decided(folded: Folded, turns: Records) -> Folded:
+    """Decide the working joint by the newest of the turns, where it is not decided yet.
+
+    To count by every joint that may be it takes its time, and the newest turns tell them apart.
+    """
+    if folded.settled.joint is not None:
+        return folded
+    times: Any = turns["at_ms"]
+    since = np.sort(times)[len(turns) // 2]
+    counted = counted_in(folded._replace(turns=turns[times >= since].tobytes()), last=None)
+    if counted is None:
+        return folded
+    return folded._replace(settled=folded.settled._replace(joint=counted.joint))
+
+
 def _settle(folded: Folded) -> Folded:
     turns: Any = np.frombuffer(folded.turns, TURN)
-    counted = counted_in(folded, last=None)
+    counted = counted_in(_decided(folded, turns), last=None)
     found = [] if counted is None else unsettled(folded, counted)
     if counted is None or len(found) <= _LEFT_OPEN:
         # Noise that hardly holds a repetition: the older half is let go.
@@ -108,8 +123,7 @@ def _settle(folded: Folded) -> Folded:
 
 def unsettled(folded: Folded, counted: Counted) -> list[Repetition]:
     """Give the repetitions that are not told for good yet."""
-    until = folded.settled.until_ms
-    return [one for one in repetitions(counted) if one.turn_ms > until]
+    return repetitions(counted, folded.settled.until_ms)
 
 
 def tracks(folded: Folded, last: Records | None) -> dict[str, Track]:

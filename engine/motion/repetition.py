@@ -73,13 +73,12 @@ class Repetition(NamedTuple):
     partly: bool = False
 
 
-def repetitions(counted: Counted) -> list[Repetition]:
-    """Tell every repetition that was counted."""
-    found = counted.excursions
-    times = [(one.start, one.turn, one.end) for one in found]
+def repetitions(counted: Counted, after_ms: int = -1) -> list[Repetition]:
+    """Tell every repetition that was counted and turned after that time."""
+    found = [one for one in counted.excursions if max(0, round(one.turn)) > after_ms]
+    times = np.array([(one.start, one.turn, one.end) for one in found], np.float64)
     angles: Levels = {
-        side: track.at_times(times).tolist() if times else []
-        for side, track in counted.angles.items()
+        side: track.at_times(times).tolist() for side, track in counted.angles.items()
     }
     return [
         _told(counted, one, {side: levels[n] for side, levels in angles.items()})

@@ -81,6 +81,7 @@ _DEGREES = np.float32(180 / np.pi)
 # A trunk seen end on has no length to measure by.
 _MOST_PERCENT = np.float32(300)
 _PASS_FRAMES = 1024
+_UNSEEN = np.float32(np.nan)
 
 
 def measure(
@@ -119,13 +120,13 @@ def _one_pass(points: npt.NDArray[np.float32], aspects: Floats, *, world: bool) 
     else:
         x *= aspects
         z = np.zeros((1, 1), np.float32)
-    x[~seen] = np.nan
+    x = np.where(seen, x, _UNSEEN)
     found = np.empty((len(SIGNALS), len(points)), np.float32)
     limb_x, limb_y = x[_ENDS] - x[_BEGINNINGS], y[_ENDS] - y[_BEGINNINGS]
     ax, ay, bx, by = limb_x[_FIRST], limb_y[_FIRST], limb_x[_SECOND], limb_y[_SECOND]
     across, along = ax * by - ay * bx, ax * bx + ay * by
+    limb_z = z[_ENDS] - z[_BEGINNINGS] if world else z
     if world:
-        limb_z = z[_ENDS] - z[_BEGINNINGS]
         az, bz = limb_z[_FIRST], limb_z[_SECOND]
         along += az * bz
         across = np.sqrt(across**2 + (ay * bz - az * by) ** 2 + (az * bx - ax * bz) ** 2)

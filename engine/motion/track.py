@@ -96,7 +96,7 @@ class Track:
             (0.0,) * (stretches - len(largest)) + tuple(largest.values()), _LARGE_QUANTILE
         )
 
-    def at_times(self, times: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def at_times(self, times: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Give the signal at times, as straight lines between leaving and arriving."""
         if self.knots is None:
             self.knots = self._knots()
@@ -149,13 +149,11 @@ class Track:
         if len(places) == len(self.at):
             return self
 
-        if len(places) > 1:
-            chosen = itemgetter(*places)
-        else:
-            chosen = itemgetter(slice(places[0], places[0] + 1))
+        # Of one place, an itemgetter gives no tuple.
+        chosen = itemgetter(*places, places[-1])
 
         def at(column: list[Any]) -> list[Any]:
-            return list(chosen(column))
+            return list(chosen(column)[:-1])
 
         found = Track(
             at(self.at),
@@ -253,8 +251,14 @@ class Columns:
 
     def track(self, begin: int, end: int, left: int, *, followed: bool = True) -> Track:
         """Make the track of one signal's turns, which are those from `begin` to `end`."""
-        own: Any = [column[begin:end] for column in self.lists]
+        columns: list[Any] = [column[begin:end] for column in self.lists]
         # The first turn has no way into it.
         lines = slice(3 * begin + 2, 3 * end)
         knots = self.knots[lines], self.values[lines]
-        return Track(*own, max(left, self.at[end - 1]), followed, knots)
+        at, value, leave, arrive, *rest, speed, sparc, ldlj = columns
+        before, moving, after, gap = rest
+        until = max(left, self.at[end - 1])
+        return Track(
+            at, value, leave, arrive, before, moving, after, gap, speed, sparc, ldlj, until,
+            followed, knots,
+        )  # fmt: skip
