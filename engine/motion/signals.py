@@ -9,14 +9,11 @@ is below the hips, and the wrist above the shoulder. They find repetitions; they
 degrees.
 
 With the upper arm at the side, a forearm turns about the upright and no limb meets another at
-another angle. So its direction is taken against the line of the shoulders as well: 0 degrees
-outward, 180 across the body. In a picture that line has no length from the side, so there it is the
-one at right angles to the trunk; and what points to the camera looks short, so there a forearm is
-half as long as the trunk at least (0.146 and 0.288 of the stature, Drillis and Contini 1966).
-
-All are computed in one pass over any number of frames, landmarks first and frames last, so that
-every step runs along the frames. A person of whom the tracker is not sure on the whole (Sports2D's
-mean of 0.5 over the body) is not measured at all: some trackers find bodies where none are.
+another angle. So its direction is taken against the line of the shoulders as well: 0 degrees at
+right angles to it, 90 outward, -90 across the body. In a picture that line has no length from the
+side, so there it is the one across the trunk; and what points to the camera looks short, so there
+a forearm is half as long as the trunk at least (0.146 and 0.288 of the stature, Drillis and Contini
+1966).
 """
 
 from typing import Final
@@ -151,7 +148,7 @@ def _one_pass(points: npt.NDArray[np.float32], aspects: Floats, *, world: bool) 
         length = np.maximum(length, (_FOREARM_OF_TRUNK * trunk) ** 2)
     aslant = np.sqrt(np.maximum(length - outward**2, 0))
     found[:heights] = np.arctan2(
-        np.concatenate((np.abs(across), aslant)), np.concatenate((along, outward))
+        np.concatenate((np.abs(across), outward)), np.concatenate((along, aslant))
     )
     found[:heights] *= _DEGREES
     found[:heights] -= _TAKEN_OFF
