@@ -19,7 +19,7 @@ from penstock.engine.motion.repetition import STORED_BYTES, Repetition, repetiti
 from penstock.engine.motion.signals import SIDES, SIGNALS
 from penstock.engine.motion.state import JOINTS, WIDTH, Folded, Settled
 from penstock.engine.motion.track import Columns, Track
-from penstock.engine.motion.turns import TAIL, TURN, Records
+from penstock.engine.motion.turns import TAIL, Records
 
 _MAX_TURNS: Final = 480
 # From so many on, only the joints that can be the working one are followed.
@@ -37,17 +37,17 @@ _BEFORE_MS = 500
 
 def bounded(folded: Folded) -> Folded:
     """Give the state with no more turns than there is room for."""
-    if len(folded.turns) <= _MANY_TURNS * TURN.itemsize:
-        return folded
+    if folded.number <= _MANY_TURNS:
+        return folded.compact()
     if folded.followed.bit_count() > len(SIDES) * _CANDIDATES:
         return _following(folded, _candidates(folded)[:_CANDIDATES])
-    if len(folded.turns) <= _MAX_TURNS * TURN.itemsize:
-        return folded
-    turns: Any = np.frombuffer(folded.turns, TURN)
+    if folded.number <= _MAX_TURNS:
+        return folded.compact()
+    turns: Any = folded.log()
     followed = (folded.followed >> turns["signal"].astype(np.int64)) & 1 > 0
     if followed.all():
         return _settle(folded)
-    return folded._replace(turns=turns[followed].tobytes())
+    return folded.with_log(turns[followed])
 
 
 def _following(folded: Folded, joints: Sequence[str]) -> Folded:
@@ -60,7 +60,7 @@ def _candidates(folded: Folded) -> list[str]:
     """Give the joints that may be the working one, those with the most energy first."""
     told = guide(folded.exercise)
     names = told.signals if told else tuple(WEIGHTS)
-    turns: Any = np.frombuffer(folded.turns, TURN)
+    turns: Any = folded.log()
     order = np.argsort(turns["signal"], kind="stable")
     signal, value = turns["signal"][order], turns["value"][order].astype(np.float64)
     swing = np.where(signal[1:] == signal[:-1], np.diff(value) / 10, 0)
@@ -81,20 +81,20 @@ def _decided(folded: Folded, turns: Records) -> Folded:
         return folded
     times: Any = turns["at_ms"]
     since = np.sort(times)[len(turns) // 2]
-    counted = counted_in(folded._replace(turns=turns[times >= since].tobytes()), last=None)
+    counted = counted_in(folded.with_log(turns[times >= since]), last=None)
     if counted is None:
         return folded
     return folded._replace(settled=folded.settled._replace(joint=counted.joint))
 
 
 def _settle(folded: Folded) -> Folded:
-    turns: Any = np.frombuffer(folded.turns, TURN)
+    turns: Any = folded.log()
     counted = counted_in(_decided(folded, turns), last=None)
     found = [] if counted is None else unsettled(folded, counted)
     if counted is None or len(found) <= _LEFT_OPEN:
         # Noise that hardly holds a repetition: the older half is let go.
         middle = np.sort(turns["at_ms"])[len(turns) // 2]
-        return folded._replace(turns=turns[turns["at_ms"] >= middle].tobytes())
+        return folded.with_log(turns[turns["at_ms"] >= middle])
     done, left = found[:-_LEFT_OPEN], found[-_LEFT_OPEN:]
     before = folded.settled
     told = before.told + stored(done)
@@ -106,8 +106,7 @@ def _settle(folded: Folded) -> Folded:
     keep = turns["at_ms"] >= found[-min(len(found), 2 * _LEFT_OPEN)].start_ms - _BEFORE_MS
     others = [counted.angle, *_candidates(folded)]
     others = [joint for joint in others if joint != counted.joint]
-    folded = folded._replace(
-        turns=turns[keep].tobytes(),
+    folded = folded.with_log(turns[keep])._replace(
         settled=Settled(
             counted.joint,
             counted.sign,
@@ -128,7 +127,7 @@ def unsettled(folded: Folded, counted: Counted) -> list[Repetition]:
 
 def tracks(folded: Folded, last: Records | None) -> dict[str, Track]:
     """Give the tracks of all signals that turned, with the turns that are not final as the last."""
-    turns: Any = np.frombuffer(folded.turns, TURN)
+    turns: Any = folded.log()
     if last is not None:
         turns = np.concatenate((turns, last))
     tails: Any = np.frombuffer(folded.tails, TAIL)

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import orjson
 
 from penstock.engine.motion.exercises import guide
+from penstock.engine.motion.packing import packed, unpacked
 from penstock.engine.motion.repetition import STORED_BYTES
 from penstock.engine.motion.signals import SIGNALS
-from penstock.engine.motion.turns import TAIL, TURN, new_tails
+from penstock.engine.motion.turns import TAIL, TURN, Records, new_tails
 
 MOTION_VERSION: Final = 2
 WIDTH: Final = len(SIGNALS)
@@ -27,6 +28,9 @@ JOINTS: Final = tuple(name.removesuffix("_left").removesuffix("_right") for name
 _ANKLES = sum(1 << n for n, joint in enumerate(JOINTS) if joint == _ANKLE)
 # Ankles follow the knees; alone they count only where the exercise is one of them.
 _AT_FIRST = (1 << WIDTH) - 1 - _ANKLES
+
+# So many turns at a time are packed.
+LOOSE_TURNS: Final = 120
 
 GAP: Final = np.dtype([("start_ms", "<u4"), ("end_ms", "<u4")])
 
@@ -44,7 +48,10 @@ class Settled(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """What blocks have become. `anew` says that earlier frames of the session are not in it."""
+    """What blocks have become. `anew` says that earlier frames of the session are not in it.
+
+    The log is `older` turns, so many, packed, and then `turns`.
+    """
 
     tails: bytes
     turns: bytes = b""
@@ -57,6 +64,29 @@ class Folded(NamedTuple):
     settled: Settled = Settled()
     anew: bool = False
     followed: int = _AT_FIRST
+    older: bytes = b""
+    older_number: int = 0
+
+    @property
+    def number(self) -> int:
+        """Tell how many turns are in the log."""
+        return self.older_number + len(self.turns) // TURN.itemsize
+
+    def log(self) -> Records:
+        """Give all turns of the log."""
+        own = unpacked(self.older) + self.turns if self.older else self.turns
+        return np.frombuffer(own, TURN)
+
+    def with_log(self, turns: Records) -> "Folded":
+        """Give the state with these turns in its log."""
+        return self._replace(turns=turns.tobytes(), older=b"", older_number=0)
+
+    def compact(self) -> "Folded":
+        """Give the state with its turns packed, when they are many."""
+        if len(self.turns) < LOOSE_TURNS * TURN.itemsize:
+            return self
+        older = self.older + packed(self.turns)
+        return self._replace(turns=b"", older=older, older_number=self.number)
 
 
 class Motion(NamedTuple):
@@ -96,6 +126,7 @@ def dumped(motion: Motion) -> bytes:
         motion.frames,
         folded.tails,
         folded.turns,
+        folded.older,
         folded.gaps,
         folded.settled.told,
     )
@@ -110,6 +141,7 @@ def dumped(motion: Motion) -> bytes:
             folded.gap_number,
             folded.anew,
             folded.followed,
+            folded.older_number,
         ],
         "settled": folded.settled[:6],
     }
@@ -128,8 +160,10 @@ def loaded(data: bytes) -> Motion:
         for size in plain["parts"]:
             parts.append(data[at : at + size])
             at += size
-        times, frames, tails, turns, gaps, told = parts
-        frames_number, first, world, exercise, gap_number, anew, followed = plain["folded"]
+        times, frames, tails, turns, older, gaps, told = parts
+        frames_number, first, world, exercise, gap_number, anew, followed, older_number = plain[
+            "folded"
+        ]
         joint, sign, until, number, cut, unseen = plain["settled"]
         settled = Settled(joint, sign, until, number, cut, unseen, told)
     except (KeyError, TypeError, IndexError) as error:
@@ -138,6 +172,7 @@ def loaded(data: bytes) -> Motion:
         at == len(data)
         and len(tails) == WIDTH * TAIL.itemsize
         and len(turns) % TURN.itemsize == 0
+        and len(unpacked(older)) == older_number * TURN.itemsize
         and len(gaps) % GAP.itemsize == 0
         and len(told) % STORED_BYTES == 0
         and len(frames) // FRAME_BYTES == len(times) // TIME_BYTES
@@ -156,6 +191,8 @@ def loaded(data: bytes) -> Motion:
         settled,
         anew,
         followed,
+        older,
+        older_number,
     )
     return Motion(times, frames, folded)
 
