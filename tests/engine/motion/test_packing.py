@@ -11,7 +11,8 @@ from penstock.engine.motion.turns import TURN
 
 def _turns(number: int) -> bytes:
     times, halves = clock(number * 4 + 8), [1000 + 4000 * n for n in range(number)]
-    return folded(times, squats(bent(times, halves, 3000))).folded.log().tobytes()
+    turns: bytes = folded(times, squats(bent(times, halves, 3000))).folded.log().tobytes()
+    return turns
 
 
 def test_chunks_are_their_turns_behind_one_another() -> None:
