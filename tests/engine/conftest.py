@@ -39,6 +39,7 @@ from penstock.engine.ledger_port import (
     Verdict,
 )
 from penstock.engine.level import Level
+from penstock.engine.media.records import MediaEventsOf, MediaOwnerOf
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
 from penstock.engine.policy import DEFAULT_POLICY, Policy
@@ -267,6 +268,10 @@ class FakeFinals:
                 if not progress.done and progress.next_unix_ms <= query.now_unix_ms
             ]
             return due[: query.limit]
+        if isinstance(query, MediaEventsOf):
+            return []
+        if isinstance(query, MediaOwnerOf):
+            return None
         row = self.rows.get(query.session_id)
         if isinstance(query, FinalOf):
             return row

@@ -30,7 +30,7 @@ _NO_JSON = _NoJson()
 MakeFinal = Callable[..., FinalEntry]
 MakePolicy = Callable[..., PolicyEntry]
 MakeAudit = Callable[..., AuditEntry]
-STORED, REPEATED, CONFLICT, UNFIT = Verdict
+STORED, REPEATED, CONFLICT, UNFIT, FULL = Verdict
 
 
 def verdicts(outcomes: Any) -> list[Verdict]:
