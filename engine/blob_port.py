@@ -9,7 +9,7 @@ says that it supersedes: a later revision of a session may hold more frames.
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, Self
@@ -156,7 +156,7 @@ class BlobStore(Protocol):
         """Tell what is stored under a key; None when nothing is."""
         ...
 
-    def get_range(self, blob: BlobInfo, start: int, end: int) -> AsyncIterator[bytes]:
+    def get_range(self, blob: BlobInfo, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Give the bytes from `start` up to `end`, of exactly the version that `blob` tells of.
 
         BlobMissingError when it is gone, BlobUnavailableError (CHANGED) when it was replaced. An

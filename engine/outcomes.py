@@ -59,7 +59,7 @@ class Reason(StrEnum):
     CONSENT_UNKNOWN = (
         "consent_unknown",
         Outcome.REFUSED,
-        "Nobody could say whether the principal consents.",
+        "Nobody could say whether the principal consents, or what the organisation may send.",
     )
     RATE_SESSION = (
         "rate_session_exceeded",

@@ -31,7 +31,10 @@ class Purpose(StrEnum):
 
 
 class ConsentUnknownError(Exception):
-    """Nobody can say whether the principal consents; asking again later may help."""
+    """Nobody can say whether the principal consents, or what the organisation may send.
+
+    Asking again later may help.
+    """
 
     def __init__(self, detail: str, *, retry_after: float) -> None:
         super().__init__(detail)
@@ -61,7 +64,7 @@ class Quotas(Protocol):
     """What organisations may send."""
 
     async def of_org(self, org_id: str) -> Quota:
-        """Give the quota in force."""
+        """Give the quota in force, or raise ConsentUnknownError."""
         ...
 
     def of_org_nowait(self, org_id: str) -> Quota | None:

@@ -17,9 +17,13 @@ class Lane(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class Committed:
-    """The entry is on disk. `repeated` when it was there already."""
+    """The entry is on disk. `repeated` when it was there already.
+
+    Some kinds of entry have a `value`: what the ledger made of it.
+    """
 
     repeated: bool = False
+    value: object = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -72,9 +76,9 @@ def answer_of(outcome: EntryOutcome) -> Answer:
     """Turn the ledger's outcome into the submitter's answer."""
     match outcome.verdict:
         case Verdict.STORED:
-            return Committed()
+            return Committed(value=outcome.value)
         case Verdict.REPEATED:
-            return Committed(repeated=True)
+            return Committed(repeated=True, value=outcome.value)
         case Verdict.CONFLICT:
             return Refused(LedgerReason.CONFLICT, outcome.detail)
         case Verdict.UNFIT:

@@ -147,6 +147,7 @@ class PolicyAdmin:
         )
 
     async def _serve(self, handler: Handler, call: Call) -> Answer:
+        await self.tokens.prepare(call.authorization)
         claims = self.check(call.authorization)
         if isinstance(claims, Answer):
             return claims

@@ -5,6 +5,7 @@ requests get the same answers.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import cast
@@ -28,7 +29,7 @@ from penstock.http.ends import ENDS, SessionEnds
 from penstock.http.exchange import Answer, Head, json_answer
 from penstock.http.health import Readiness
 from penstock.http.meters import RequestMeter
-from penstock.http.metrics import Exposition
+from penstock.http.metrics import Exposition, asks_for_text
 from penstock.http.pose import PATH, PoseFrames
 from penstock.http.problems import Problem, of_status, problem_answer
 
@@ -59,6 +60,8 @@ class Parts:
     version: str
     ends: SessionEnds | None = None
     surfaces: tuple[ColdSurface, ...] = ()
+    # What `/metrics` is to those who do not ask for Prometheus' format.
+    totals: Callable[[], Awaitable[Answer]] | None = None
 
     def respond(self, answer: Answer | StreamAnswer) -> Response:
         """Turn an answer into Quart's response, and remember what to count it under."""
@@ -229,7 +232,10 @@ def _add_operators(app: QuartTrio, parts: Parts) -> None:
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        body, content_type = parts.exposition.render(request.headers.get("Accept", ""))
+        accept = request.headers.get("Accept", "")
+        if parts.totals is not None and not asks_for_text(accept):
+            return parts.respond(await parts.totals())
+        body, content_type = parts.exposition.render(accept)
         return parts.respond(Answer(200, body, "ok", content_type.encode()))
 
 

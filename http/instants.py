@@ -1,4 +1,4 @@
-"""Moments in requests: written out, with their zone."""
+"""Moments in JSON: written out, with their zone."""
 
 import contextlib
 from datetime import UTC, datetime, timedelta
@@ -30,3 +30,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def unix_ms(at: datetime) -> int:
     """Give a moment in whole milliseconds since 1970, without a detour over a fraction."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def iso_instant(at_unix_ms: int) -> str:
+    """Write milliseconds since 1970 in UTC, such as 2026-06-09T16:45:30.123Z."""
+    instant = _EPOCH + timedelta(milliseconds=at_unix_ms)
+    return instant.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

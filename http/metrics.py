@@ -19,6 +19,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from penstock.engine.deliveries import DeliveriesStatistics
+from penstock.engine.grants import GrantStatistics
 from penstock.engine.level import Level
 from penstock.engine.outcomes import Outcome, Reason, Tally
 from penstock.engine.pacer import PacerStatistics
@@ -27,11 +28,14 @@ from penstock.engine.sessions import SessionsStatistics
 from penstock.engine.writer import WriterStatistics
 from penstock.http.delivery_metrics import delivery_metrics
 from penstock.http.front import FrontStatistics
+from penstock.http.grant_metrics import grant_metrics
 from penstock.http.meters import BUCKETS, RequestMeter
 from penstock.http.policy_metrics import PolicySources, policy_metrics
 from penstock.http.poller import PollerStatistics
 from penstock.http.session_tokens import TokenCacheStatistics
 from penstock.http.writer_metrics import writer_metrics
+
+_OPEN_METRICS = "application/openmetrics-text"
 
 
 @dataclass(slots=True, frozen=True)
@@ -52,6 +56,8 @@ class Sources:
     tokens: Callable[[], TokenCacheStatistics]
     connections: Callable[[], FrontStatistics]
     poller: Callable[[], PollerStatistics]
+    # None where they come from a file.
+    grants: Callable[[], GrantStatistics | None]
     reset_peaks: Callable[[], None]
     version: str
     python: str
@@ -74,6 +80,9 @@ class PenstockCollector:
             self._sources.writer(), self._sources.spool(), self._sources.spool_health()
         )
         yield from delivery_metrics(self._sources.deliveries())
+        grants = self._sources.grants()
+        if grants is not None:
+            yield from grant_metrics(grants)
         yield from self._process()
 
     def _requests(self) -> Iterable[Metric]:
@@ -216,6 +225,12 @@ class PenstockCollector:
         build.add_metric([self._sources.version, self._sources.python], 1)
         yield build
         self._sources.reset_peaks()
+
+
+def asks_for_text(accept: str) -> bool:
+    """Say whether a request's Accept names a format that scrapers read."""
+    kinds = (kind.partition(";")[0].strip().lower() for kind in accept.split(","))
+    return any(kind.startswith("text/") or kind == _OPEN_METRICS for kind in kinds)
 
 
 class Exposition:

@@ -76,12 +76,12 @@ class PoseFrames:
         who = claims.identity
         try:
             consented = await self.consents.granted(who.principal_id, who.org_id, Purpose.BIOMETRIC)
+            quota = await self.quotas.of_org(who.org_id)
         except ConsentUnknownError as unknown:
             self._refuse_unread(claims, Reason.CONSENT_UNKNOWN, body)
             return problem_answer(
                 Problem.CONSENT_UNKNOWN, str(unknown), retry_after=unknown.retry_after
             )
-        quota = await self.quotas.of_org(who.org_id)
         admitted = self._admit(claims, head, body, consented=consented, quota=quota)
         if isinstance(admitted, Answer):
             return admitted

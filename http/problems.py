@@ -47,7 +47,12 @@ class Problem(Enum):
     USER_TOKEN_SIGNATURE = (
         "user_token_signature",
         401,
-        "The user token is not signed with HS256 and the user secret.",
+        "The user token is not signed with the user secret or a key of the identity provider.",
+    )
+    USER_KEYS_UNAVAILABLE = (
+        "user_keys_unavailable",
+        503,
+        "The identity provider's keys cannot be fetched now.",
     )
     USER_TOKEN_EXPIRED = ("user_token_expired", 401, "The user token's `exp` has passed.")
     USER_TOKEN_NOT_YET_VALID = (
@@ -59,6 +64,11 @@ class Problem(Enum):
         "role_required",
         403,
         "The user token's role may not do this; `limit` is the role that may.",
+    )
+    SERVICE_TOKEN_REFUSED = (
+        "service_token_refused",
+        401,
+        "There is no service account's token that holds; `detail` says why.",
     )
     BODY_TOO_LARGE = (
         WireFault.MEMBER_TOO_LARGE.value,
@@ -210,11 +220,54 @@ class Problem(Enum):
         409,
         "The session holds as many media events as it may.",
     )
+    EXERCISE_SESSION_UNKNOWN = (
+        "exercise_session_unknown",
+        404,
+        "There is no such exercise session, or none that the token may know of.",
+    )
+    EXERCISE_SESSION_ENDED = (
+        "exercise_session_ended",
+        409,
+        "The exercise session has ended; it gets no new token.",
+    )
+    PATIENT_UNKNOWN = (
+        "patient_unknown",
+        404,
+        "The token's organisation has no sessions of such a patient.",
+    )
+    AGGREGATE_CONFLICT = (
+        "aggregate_conflict",
+        409,
+        "The session of the event is another principal's or organisation's.",
+    )
+    REPLAY_MISSING = ("replay_missing", 404, "There is no replay of this session.")
+    REPLAY_UNAVAILABLE = (
+        "replay_unavailable",
+        503,
+        "The store of the replays cannot be used now.",
+    )
+    REPLAY_LINK_REFUSED = (
+        "replay_link_refused",
+        403,
+        "The link to the replay was not made by this service, or has expired.",
+    )
+    RANGE_UNSATISFIABLE = (
+        "range_unsatisfiable",
+        416,
+        "The range lies outside of the replay; `Content-Range` has its size.",
+    )
     BODY_MALFORMED = (
         "body_malformed",
         400,
         "The body is not the JSON object that it must be; `field` says where.",
     )
+    BULK_REFUSED = (
+        "bulk_refused",
+        503,
+        "The service is so pressed that bulk writes wait; send it again.",
+    )
+    RUN_UNKNOWN = ("run_unknown", 404, "There is no run of this event id.")
+    RUN_UNFIT = ("run_unfit", 400, "The ledger cannot hold the run.")
     DRAINING = (Reason.DRAINING.value, 503, Reason.DRAINING.meaning)
     REQUEST_MALFORMED = ("request_malformed", 400, "The request is not valid HTTP.")
     AMBIGUOUS_FRAMING = (

@@ -1,4 +1,4 @@
-"""Whom a person's token speaks for."""
+"""Whom a token speaks for."""
 
 from enum import StrEnum
 
@@ -10,3 +10,7 @@ class Role(StrEnum):
     SPECIALIST = "specialist"
     CLINIC_ADMIN = "clinic_admin"
     PLATFORM_ADMIN = "platform_admin"
+
+
+# The role of a token with which one service calls another: nobody's person.
+SERVICE_ROLE = "service_account"

@@ -1,7 +1,6 @@
-"""Who consents to what and what organisations may send, without asking anybody over the network.
+"""Who consents to what and what organisations may send, from a file in the place of Core.
 
-`PermissiveGrants` is for development. `FileGrants` reads one JSON file, which an operator or a job
-replaces while the service runs::
+It is one JSON file, which an operator or a job replaces while the service runs::
 
     {"consents": [{"principal_id": "…", "org_id": "…", "purposes": ["biometric", "analytics"]}],
      "quotas": [{"org_id": "…", "batches_per_second": 500}]}
@@ -13,7 +12,6 @@ typing error would stop every session, and consents that appear by one would be 
 
 import math
 import os
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,50 +40,6 @@ class _UnreadableError(GrantsFileError):
     """The file could not even be read."""
 
 
-class _LocalGrants(ABC):
-    """Grants that are always known, so that asking never waits."""
-
-    @abstractmethod
-    def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
-        """Say whether there is consent."""
-
-    @abstractmethod
-    def of_org_nowait(self, org_id: str) -> Quota:
-        """Give the organisation's quota."""
-
-    async def granted(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
-        """Say what `granted_nowait` says."""
-        return self.granted_nowait(principal_id, org_id, purpose)
-
-    async def of_org(self, org_id: str) -> Quota:
-        """Give what `of_org_nowait` gives."""
-        return self.of_org_nowait(org_id)
-
-
-class PermissiveGrants(_LocalGrants):
-    """Everybody consents to everything and nothing is limited. For development only."""
-
-    def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:  # noqa: ARG002
-        """Say yes."""
-        return True
-
-    def of_org_nowait(self, org_id: str) -> Quota:  # noqa: ARG002
-        """Give no limit."""
-        return _NO_QUOTA
-
-
-class ClosedGrants(_LocalGrants):
-    """Nobody consents to anything: production without a source of grants."""
-
-    def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:  # noqa: ARG002
-        """Say no."""
-        return False
-
-    def of_org_nowait(self, org_id: str) -> Quota:  # noqa: ARG002
-        """Give no limit; there is nothing to limit."""
-        return _NO_QUOTA
-
-
 @dataclass(slots=True, frozen=True)
 class _Grants:
     consents: dict[tuple[str, str], frozenset[Purpose]]
@@ -96,8 +50,11 @@ class _Grants:
 _Signature = tuple[int, int, int, int]
 
 
-class FileGrants(_LocalGrants):
-    """Grants from a file, read again when it changes. Construction raises GrantsFileError."""
+class FileGrants:
+    """Grants from a file, read again when it changes. Construction raises GrantsFileError.
+
+    They are always known, so that asking never waits.
+    """
 
     def __init__(self, path: Path, clock: Clock, *, look_every: float = LOOK_EVERY) -> None:
         self._path = path
@@ -112,6 +69,14 @@ class FileGrants(_LocalGrants):
     def problem(self) -> str | None:
         """Tell why the file as it is now is not in force; None when it is."""
         return self._problem
+
+    async def granted(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
+        """Say what `granted_nowait` says."""
+        return self.granted_nowait(principal_id, org_id, purpose)
+
+    async def of_org(self, org_id: str) -> Quota:
+        """Give what `of_org_nowait` gives."""
+        return self.of_org_nowait(org_id)
 
     def granted_nowait(self, principal_id: str, org_id: str, purpose: Purpose) -> bool:
         """Say whether the file has this consent."""

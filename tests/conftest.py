@@ -72,7 +72,9 @@ class Running:
 
     async def get(self, path: str) -> tuple[int, bytes]:
         async with (await self.connect()).stream as stream:
-            return await Link(stream).ask(b"GET %b HTTP/1.1\r\nHost: test\r\n\r\n" % path.encode())
+            accept = b"Accept: text/plain\r\n" if path == "/metrics" else b""
+            head = b"GET %b HTTP/1.1\r\nHost: test\r\n%b\r\n" % (path.encode(), accept)
+            return await Link(stream).ask(head)
 
     async def metrics(self) -> dict[str, float]:
         _, text = await self.get("/metrics")

@@ -12,13 +12,14 @@ from typing import Annotated
 import typer
 
 from penstock import __version__
-from penstock.commands import bench, policy, token
+from penstock.commands import bench, policy, runs, token
 from penstock.commands.config import config
 from penstock.commands.doctor import doctor
 from penstock.commands.reference import reference
 from penstock.commands.replay import replay
 from penstock.commands.schema import schema
 from penstock.commands.serve import leaves, serve
+from penstock.commands.sync import sync
 from penstock.errors import StartupError
 
 app = typer.Typer(
@@ -30,11 +31,13 @@ app = typer.Typer(
 app.command()(serve)
 app.add_typer(token.app, name="token")
 app.add_typer(policy.app, name="policy")
+app.add_typer(runs.app, name="runs")
 app.command()(config)
 app.command()(doctor)
 app.command()(replay)
 app.add_typer(bench.app, name="bench")
 app.command()(schema)
+app.command()(sync)
 app.command(hidden=True)(reference)
 
 

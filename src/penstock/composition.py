@@ -3,11 +3,15 @@
 import platform
 import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
 from penstock import __version__, findings
+from penstock.core_link import CoreLink, Grants, core_surfaces
+from penstock.engine.blob_port import BlobStore
 from penstock.engine.deliveries import Deliveries
+from penstock.engine.grants import GrantStatistics
 from penstock.engine.ledger_port import Ledger
 from penstock.engine.policy_desk import PolicyDesk
 from penstock.engine.session import Plant
@@ -15,6 +19,7 @@ from penstock.engine.sessions import Sessions
 from penstock.errors import StartupError
 from penstock.http.admin_policy import PolicyAdmin
 from penstock.http.app import AppLimits, Parts, create_app
+from penstock.http.core.keeping import Keeping
 from penstock.http.edge import CorsRules, Edge
 from penstock.http.ends import ENDS, SessionEnds
 from penstock.http.front import Bind, Front, FrontLimits, make_config
@@ -26,13 +31,18 @@ from penstock.http.metrics import Exposition, PenstockCollector, Sources
 from penstock.http.policy_metrics import PolicySources
 from penstock.http.portal_assets import load_portal
 from penstock.http.pose import PoseFrames
+from penstock.http.runs.openapi import runs_document
+from penstock.http.runs.pages import pages_surface
+from penstock.http.runs.surface import HOT as HOT_RUNS
 from penstock.http.session_tokens import TokenVerifier
-from penstock.http.user_tokens import UserTokenVerifier
+from penstock.rollup_surfaces import compose_sync, compose_usage, user_tokens
+from penstock.runs_surface import compose_runs
 from penstock.settings import Settings, secret_bytes
-from penstock.storage.grants import ClosedGrants, FileGrants, PermissiveGrants
+from penstock.storage.grants import FileGrants
 from penstock.storage.spool import SpoolFolder
 
-Grants = ClosedGrants | FileGrants | PermissiveGrants
+if TYPE_CHECKING:
+    from penstock.http.hot_routes import Route, Surface
 
 
 def session_secrets(settings: Settings) -> list[bytes]:
@@ -51,14 +61,14 @@ class Engine:
     sessions: Sessions
     deliveries: Deliveries
     desk: PolicyDesk
+    blobs: BlobStore
+    core: CoreLink
 
 
-def compose_front(
-    settings: Settings, grants: Grants, engine: Engine, stopping: trio.Event
-) -> Front:
+def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> Front:
     """Put the front together; raise StartupError where a setting makes that impossible."""
     plant, spool, sessions, desk = engine.plant, engine.spool, engine.sessions, engine.desk
-    clock = plant.clock
+    clock, grants = plant.clock, engine.core.grants
     tokens = TokenVerifier(
         session_secrets(settings),
         cache_entries=settings.token_cache_entries,
@@ -96,11 +106,32 @@ def compose_front(
                 tokens=tokens.statistics,
                 connections=lambda: front.statistics(),  # noqa: PLW0108 - the front is made below
                 poller=lambda: front.poller.statistics(),  # noqa: PLW0108 - as above
+                grants=lambda: _grant_statistics(grants),
                 reset_peaks=lambda: _reset_peaks(plant, front),
                 version=__version__,
                 python=platform.python_version(),
             )
         )
+    )
+    users = user_tokens(settings, clock)
+    surfaces = [
+        PolicyAdmin(users, desk, plant.sluice, clock).surface(),
+        load_portal(__version__).surface(),
+    ]
+    hot: dict[Route, Surface] = {ENDS: ends}
+    runs = None
+    if "runs" in settings.surfaces:
+        runs = compose_runs(settings, engine.ledger, plant)
+        surfaces += [runs.surface(), pages_surface(runs_document(runs.limits))]
+        if runs.hot:
+            hot[HOT_RUNS] = runs
+    if "usage" in settings.surfaces:
+        surfaces.append(compose_usage(settings, users, engine.ledger, plant))
+    if "sync" in settings.surfaces:
+        surfaces += compose_sync(settings, users, engine.ledger, plant)
+    keeping = Keeping(engine.ledger, plant.writer, clock)
+    surfaces += core_surfaces(
+        settings, engine.core, keeping, users, engine.blobs, session_secrets(settings)
     )
     app = create_app(
         Parts(
@@ -112,10 +143,8 @@ def compose_front(
             AppLimits(settings.request_timeout_seconds, settings.max_header_count),
             __version__,
             ends,
-            (
-                _policy_admin(settings, plant, desk).surface(),
-                load_portal(__version__).surface(),
-            ),
+            tuple(surfaces),
+            None if runs is None else runs.totals,
         )
     )
     front_limits = FrontLimits(
@@ -142,20 +171,12 @@ def compose_front(
             f"tls_cert and tls_key: {bind.tls_cert} and {bind.tls_key} are no PEM certificate with "
             f"its key: {error}"
         ) from None
-    front = Front(app, pose, edge, meter, front_limits, config, {ENDS: ends})
+    front = Front(app, pose, edge, meter, front_limits, config, hot)
     return front
 
 
-def _policy_admin(settings: Settings, plant: Plant, desk: PolicyDesk) -> PolicyAdmin:
-    if settings.user_jwt_secret is None:
-        raise StartupError("user_jwt_secret: not set")
-    verifier = UserTokenVerifier(
-        secret_bytes(settings.user_jwt_secret),
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-        leeway_seconds=settings.token_leeway_seconds,
-    )
-    return PolicyAdmin(verifier, desk, plant.sluice, plant.clock)
+def _grant_statistics(grants: Grants) -> GrantStatistics | None:
+    return None if isinstance(grants, FileGrants) else grants.statistics()
 
 
 def _reset_peaks(plant: Plant, front: Front) -> None:

@@ -6,11 +6,10 @@ whole of what they read.
 
 import jwt
 
-from penstock.http.roles import Role
+from penstock.http.roles import SERVICE_ROLE, Role
 
 ALGORITHM = "HS256"
 SERVICE_SUBJECT = "penstock-service"
-SERVICE_ROLE = "service_account"
 
 
 def mint_user_jwt(

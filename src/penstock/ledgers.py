@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from penstock.engine.ledger_port import Ledger
 from penstock.settings import Settings
-from penstock.storage.ledger import open_sqlite_ledger
+from penstock.storage.ledger import JournalMode, open_sqlite_ledger
 
 LEDGER_FILE = "ledger.sqlite3"
 
@@ -17,7 +17,10 @@ logger = logging.getLogger(__name__)
 async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
     """Open the ledger around the block; LedgerOpenError when that is impossible."""
     if settings.database_url is None:
-        async with open_sqlite_ledger(settings.data_dir / LEDGER_FILE) as embedded:
+        async with open_sqlite_ledger(
+            settings.data_dir / LEDGER_FILE,
+            journal_mode=JournalMode(settings.ledger_journal_mode),
+        ) as embedded:
             yield embedded
         return
     # Here and not above: it brings asyncio into the process, which nobody else needs.

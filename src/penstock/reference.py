@@ -6,6 +6,7 @@ from pathlib import Path
 from penstock.engine.decisions import Cause
 from penstock.engine.deliveries import DeliveriesStatistics
 from penstock.engine.delivery_records import OutboxState
+from penstock.engine.grants import GrantStatistics
 from penstock.engine.lane_queue import LaneStatistics
 from penstock.engine.ledger_lanes import LedgerLanesStatistics
 from penstock.engine.level import Level
@@ -91,10 +92,11 @@ is in every answer; the log has it for a 500.
 _METRICS_HEAD = """
 # Metrics
 
-`GET /metrics` gives them in Prometheus' text format (OpenMetrics when asked for). A *peak* is the
-highest value since the last scrape. Counters begin at 0 when the process starts. No label carries
-an id of a session, principal or organisation. The usual `process_` and `python_info` metrics are
-there as well.
+`GET /metrics` gives them in Prometheus' text format (OpenMetrics when asked for) to who asks for
+`text/plain`, as scrapers do; without that, and with the surface `runs` on, it gives the JSON of
+[the runs](runs.md). A *peak* is the highest value since the last scrape. Counters begin at 0 when
+the process starts. No label carries an id of a session, principal or organisation. The usual
+`process_` and `python_info` metrics are there as well.
 """
 
 
@@ -199,6 +201,7 @@ def _nothing_yet() -> Sources:
         tokens=lambda: TokenCacheStatistics(0, 0, 0),
         connections=lambda: FrontStatistics(0, 0, 0, 0),
         poller=lambda: PollerStatistics(0, 0, 0.0, 0.0),
+        grants=lambda: GrantStatistics(0, 0, 0, None),
         reset_peaks=lambda: None,
         version="",
         python="",

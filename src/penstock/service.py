@@ -13,7 +13,6 @@ is left of it. A failure of the writer or of the machine is not contained: it en
 """
 
 import logging
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -23,10 +22,10 @@ from dataclasses import dataclass, field
 import trio
 
 from penstock import __version__
-from penstock.composition import Engine, Grants, compose_front, session_secrets
+from penstock.blob_stores import open_blob_store
+from penstock.composition import Engine, compose_front, session_secrets
 from penstock.core_link import open_core
 from penstock.engine.abandonment import Abandonment, AbandonmentLimits
-from penstock.engine.blob_port import BlobUnavailableError
 from penstock.engine.deliveries import Deliveries, DeliveryLimits
 from penstock.engine.ledger_port import Ledger
 from penstock.engine.level import Level
@@ -53,9 +52,6 @@ from penstock.process import (
 )
 from penstock.rotation import check_rotation
 from penstock.settings import DEFAULT_SOURCE, Settings, shown
-from penstock.storage.blobs.opening import BlobUrlError, open_blobs
-from penstock.storage.blobs.store import BlobLimits, Blobs
-from penstock.storage.grants import ClosedGrants, FileGrants, GrantsFileError, PermissiveGrants
 from penstock.storage.ledger import LedgerOpenError
 from penstock.storage.lock import DataDirLockedError, lock_data_dir
 from penstock.storage.spool import SpoolFolder
@@ -110,7 +106,6 @@ async def open_service(
 ) -> AsyncIterator[Service]:
     """Run a whole service around the block; raise StartupError when it cannot begin."""
     clock = clock or SystemClock()
-    grants = _open_grants(settings, clock, dev=dev)
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock_data_dir(settings.data_dir):
@@ -120,7 +115,7 @@ async def open_service(
                 with SpoolFolder(
                     settings.data_dir / "spool", max_open_files=_spool_files(settings, 0)
                 ) as spool:
-                    async with _open_engine(settings, grants, ledger, spool, clock) as service:
+                    async with _open_engine(settings, ledger, spool, clock, dev=dev) as service:
                         yield service
     except (DataDirLockedError, LedgerOpenError) as error:
         raise StartupError(str(error)) from None
@@ -128,7 +123,7 @@ async def open_service(
 
 @asynccontextmanager
 async def _open_engine(
-    settings: Settings, grants: Grants, ledger: Ledger, spool: SpoolFolder, clock: Clock
+    settings: Settings, ledger: Ledger, spool: SpoolFolder, clock: Clock, *, dev: bool
 ) -> AsyncIterator[Service]:
     book = await load_policy_book(ledger)
     sluice = Sluice(book, clock)
@@ -162,19 +157,20 @@ async def _open_engine(
         settings.end_wait_seconds,
         settings.session_idle_seconds,
     )
-    blobs = await _open_blobs(settings)
-    core = open_core()
-    deliveries = Deliveries(
-        writer, ledger, blobs, core, spool, clock, DeliveryLimits(settings.outbox_max_attempts)
-    )
-    async with trio.open_nursery() as nursery:
+    blobs = await open_blob_store(settings)
+    delivery = DeliveryLimits(settings.outbox_max_attempts)
+    async with (
+        open_core(settings, writer, ledger, clock, dev=dev) as core,
+        trio.open_nursery() as nursery,
+    ):
+        deliveries = Deliveries(writer, ledger, blobs, core.core, spool, clock, delivery)
         await nursery.start(writer.run)
         nursery.start_soon(_watch_spool, spool)
         await nursery.start(deliveries.run)
         async with open_sessions(plant, spool, ledger, deliveries, limits) as sessions:
             stopping = trio.Event()
-            engine = Engine(plant, spool, ledger, sessions, deliveries, desk)
-            front = compose_front(settings, grants, engine, stopping)
+            engine = Engine(plant, spool, ledger, sessions, deliveries, desk, blobs, core)
+            front = compose_front(settings, engine, stopping)
             service = Service(settings, front, sessions, plant.ledger, writer, desk, stopping)
             poller = front.poller
             senses = Senses(plant, lambda: sessions.live, lambda: poller.statistics().delay_seconds)
@@ -281,36 +277,6 @@ async def _share_descriptors(settings: Settings, front: Front, spool: SpoolFolde
     while True:
         await trio.sleep(_PROBE_SECONDS)
         spool.allow_open_files(_spool_files(settings, front.statistics().connections))
-
-
-async def _open_blobs(settings: Settings) -> Blobs:
-    limits = BlobLimits(
-        settings.blob_connect_seconds,
-        settings.blob_read_seconds,
-        settings.blob_request_seconds,
-        settings.blob_total_seconds,
-        settings.blob_retries,
-    )
-    try:
-        return await open_blobs(
-            settings.blob_url or str(settings.data_dir / "blobs"),
-            limits,
-            environ=os.environ,
-            allow_http=settings.blob_allow_http,
-        )
-    except BlobUrlError as error:
-        raise StartupError(str(error)) from None
-    except BlobUnavailableError as error:
-        raise StartupError(f"blob_url: {error.detail}") from None
-
-
-def _open_grants(settings: Settings, clock: Clock, *, dev: bool) -> Grants:
-    if settings.grants_file is None:
-        return PermissiveGrants() if dev else ClosedGrants()
-    try:
-        return FileGrants(settings.grants_file, clock)
-    except GrantsFileError as error:
-        raise StartupError(f"grants_file: {error}") from None
 
 
 def _spool_files(settings: Settings, connections: int) -> int:

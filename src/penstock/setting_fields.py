@@ -14,13 +14,18 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from penstock.setting_types import (
     EMPTY_IS_NONE,
+    KNOWN_SURFACES,
     LOWER,
     Allowed,
+    BaseUrl,
+    ClaimNames,
     DatabaseUrl,
     Origins,
     PlainPath,
     Secret,
+    SharedSecret,
     Surfaces,
+    TrustedUrl,
 )
 
 KIB = 1024
@@ -50,7 +55,7 @@ class Settings(BaseSettings):
     database_url: Annotated[DatabaseUrl | None, EMPTY_IS_NONE] = _setting(
         None, "The PostgreSQL database of the ledger. Without it the ledger is a file in data_dir."
     )
-    surfaces: Surfaces = _setting(("sessions",), "The groups of routes that are served.")
+    surfaces: Surfaces = _setting(KNOWN_SURFACES, "The groups of routes that are served.")
     tls_cert: PlainPath | None = _setting(
         None, "PEM file of the certificate chain; with tls_key the service speaks TLS."
     )
@@ -79,6 +84,17 @@ class Settings(BaseSettings):
     jwt_audience: str = _setting(
         "penstock", "The audience (aud) that JWTs must name.", min_length=1
     )
+    jwks_url: TrustedUrl | None = _setting(
+        None,
+        "The key set of the identity provider, whose ES256 and RS256 signatures on people's JWTs "
+        "then hold as well.",
+    )
+    jwks_floor_seconds: float = _setting(
+        30.0, "The key set is fetched no more often than this.", ge=1, le=3600
+    )
+    jwks_keep_seconds: float = _setting(
+        3600.0, "The key set is fetched anew when it is older.", ge=1, le=7 * 86400
+    )
     token_cache_entries: int = _setting(
         65536,
         "Verified tokens kept by digest, and as many heads that carried them.",
@@ -90,7 +106,42 @@ class Settings(BaseSettings):
     )
     grants_file: PlainPath | None = _setting(
         None,
-        "JSON file of consents and quotas. Without it nobody consents to anything outside --dev.",
+        "JSON file of consents and quotas, in the place of what Core says of them.",
+    )
+
+    core_api_url: BaseUrl | None = _setting(
+        None,
+        "Core's address, such as https://core.example. Without it, Core is embedded: this process "
+        "keeps sessions, consents and figures itself.",
+    )
+    core_timeout_seconds: float = _setting(
+        5.0, "How long Core may take for an answer.", ge=0.1, le=60
+    )
+    consent_ttl_seconds: float = _setting(
+        60.0, "How long an answer of Core about a consent or a quota is used.", ge=0, le=3600
+    )
+    consent_stale_seconds: float = _setting(
+        600.0,
+        "How old such an answer may become while Core cannot be asked; then 503.",
+        ge=0,
+        le=86400,
+    )
+    consent_cache_entries: int = _setting(
+        65536,
+        "Consents remembered, and as many quotas; those asked for longest ago go first.",
+        ge=1,
+        le=10_000_000,
+    )
+    session_token_ttl_seconds: int = _setting(
+        7200, "How long a session token of the embedded Core is valid.", ge=60, le=30 * 86400
+    )
+    replay_url_seconds: int = _setting(
+        300, "How long a link to a replay is valid.", ge=1, le=7 * 86400
+    )
+    public_url: BaseUrl | None = _setting(
+        None,
+        "Where clients reach this service; links to replays begin with it. Without it they are "
+        "paths of the same host.",
     )
 
     cors_origins: Origins = _setting(
@@ -224,6 +275,53 @@ class Settings(BaseSettings):
     )
     blob_retries: int = _setting(
         3, "How often a request to the object store is repeated.", ge=0, le=100
+    )
+
+    usage_user_claims: ClaimNames = _setting(
+        ("wallet", "wallet_address", "sub"),
+        "The claims that may name the user of usage rollups; the first that a token has does.",
+    )
+    sync_batch_bytes: int = _setting(
+        2 * MIB, "Size of a sync batch; clients split a larger one.", ge=64 * KIB, le=16 * MIB
+    )
+    sync_batch_records: int = _setting(
+        5000, "Records of a sync batch; clients split a larger one.", ge=1, le=100_000
+    )
+
+    ledger_journal_mode: Annotated[Literal["wal", "delete"], LOWER] = _setting(
+        "wal",
+        "SQLite's journal. With delete, which some shared volumes need, reads wait for commits.",
+    )
+
+    runs_auth_enabled: bool = _setting(
+        default=False,
+        description="Clients that report runs must send runs_auth_token. "
+        "Also TELEMETRY_API_AUTH_ENABLED.",
+    )
+    runs_auth_token: SharedSecret | None = _setting(
+        None, "The bearer token of all clients that report runs. Also TELEMETRY_API_AUTH_TOKEN."
+    )
+    runs_rate_limit_enabled: bool = _setting(
+        default=False,
+        description="Limit the requests about runs by the address that they come from. "
+        "Also TELEMETRY_RATE_LIMIT_ENABLED.",
+    )
+    runs_rate_limit_rpm: int = _setting(
+        60,
+        "Requests about runs that an address may send within any minute. "
+        "Also TELEMETRY_RATE_LIMIT_RPM.",
+        ge=1,
+        le=100_000,
+    )
+    runs_body_bytes: int = _setting(
+        1 * MIB, "Size of a body that is about one run.", ge=1 * KIB, le=16 * MIB
+    )
+    runs_batch_body_bytes: int = _setting(
+        4 * MIB, "Size of a batch of runs.", ge=1 * KIB, le=16 * MIB
+    )
+    runs_batch_length: int = _setting(1000, "Runs in a batch.", ge=1, le=100_000)
+    runs_text_length: int = _setting(
+        256 * KIB, "Characters in a text of a run.", ge=256, le=16 * MIB
     )
 
     shutdown_notice_seconds: float = _setting(

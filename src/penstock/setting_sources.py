@@ -19,6 +19,14 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 # The command line's own: the token with which `penstock policy` asks a service.
 TOKEN_VARIABLE = f"{PREFIX}TOKEN"
 
+# What another service was set by that the surface of runs takes the place of.
+FOREIGN_VARIABLES: Mapping[str, str] = {
+    "TELEMETRY_API_AUTH_ENABLED": "runs_auth_enabled",
+    "TELEMETRY_API_AUTH_TOKEN": "runs_auth_token",
+    "TELEMETRY_RATE_LIMIT_ENABLED": "runs_rate_limit_enabled",
+    "TELEMETRY_RATE_LIMIT_RPM": "runs_rate_limit_rpm",
+}
+
 _NO_SETTINGS = (CONFIG_VARIABLE, TOKEN_VARIABLE)
 _FILE_SUFFIX = "_file"
 _SECRET_FILE_NAMES = tuple(name + _FILE_SUFFIX for name in SECRET_NAMES)
@@ -66,6 +74,15 @@ def from_environment(environ: Mapping[str, str], *, cwd: Path, problems: list[st
             continue
         layer[known[variable]] = Given(value, f"environment {variable}")
     return _with_secret_files(layer, cwd=cwd, problems=problems)
+
+
+def from_foreign(environ: Mapping[str, str]) -> Layer:
+    """Take the variables that are another service's; an empty one is not set."""
+    return {
+        name: Given(environ[variable], f"environment {variable}")
+        for variable, name in FOREIGN_VARIABLES.items()
+        if environ.get(variable)
+    }
 
 
 def from_file(

@@ -6,9 +6,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
+from penstock.dev import is_loopback
+
 # HMAC-SHA256 is as strong as its key up to the size of its hash (RFC 7518, section 3.2).
 MIN_SECRET_BYTES = 32
-KNOWN_SURFACES = ("sessions",)
+KNOWN_SURFACES = ("sessions", "core", "runs", "usage", "sync")
 
 
 class Allowed:
@@ -55,6 +57,37 @@ def _is_origin(text: str) -> bool:
     return served and "@" not in parts.netloc and text == f"{parts.scheme}://{parts.netloc}"
 
 
+def _some_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("names none")
+    return names
+
+
+def _trusted_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("is no URL") from None
+    if not host or parts.scheme not in {"http", "https"} or parts.username is not None:
+        raise ValueError("is no http or https URL")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError("could be changed on its way")
+    return url
+
+
+def _base_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        served = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        bare = not ("@" in parts.netloc or parts.query or parts.fragment)
+    except ValueError:
+        served = bare = False
+    if not (served and bare):
+        raise ValueError("is no such URL")
+    return text.rstrip("/")
+
+
 def _plain_path(value: object) -> object:
     if value == "":
         raise ValueError("is empty")
@@ -68,6 +101,12 @@ def _long_enough(secret: SecretStr) -> SecretStr:
     size = len(secret.get_secret_value().encode())
     if size < MIN_SECRET_BYTES:
         raise ValueError(f"has {size} bytes")
+    return secret
+
+
+def _some(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip():
+        raise ValueError("is empty")
     return secret
 
 
@@ -100,10 +139,28 @@ Origins = Annotated[
     AfterValidator(_exact_origins),
     Allowed("exact origins such as https://portal.example, separated by commas, or '*' alone"),
 ]
+ClaimNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_words),
+    AfterValidator(_some_names),
+    Allowed("one or more names, separated by commas"),
+]
+TrustedUrl = Annotated[
+    str,
+    AfterValidator(_trusted_url),
+    Allowed("an https URL, or an http one of this machine, without a user"),
+]
+BaseUrl = Annotated[
+    str,
+    AfterValidator(_base_url),
+    Allowed("a URL such as https://core.example, without credentials, query or fragment"),
+]
 PlainPath = Annotated[Path, BeforeValidator(_plain_path), Allowed("a path")]
 Secret = Annotated[
     SecretStr, AfterValidator(_long_enough), Allowed(f"at least {MIN_SECRET_BYTES} bytes long")
 ]
+# Of another service's making, whose clients have it already.
+SharedSecret = Annotated[SecretStr, AfterValidator(_some), Allowed("a text that is not empty")]
 DatabaseUrl = Annotated[
     SecretStr,
     AfterValidator(_of_postgres),

@@ -14,7 +14,14 @@ from pydantic import SecretStr, ValidationError
 from penstock.dev import ensure_dev_secrets, is_loopback
 from penstock.errors import StartupError
 from penstock.setting_fields import SECRET_NAMES, Settings, allowed, is_live
-from penstock.setting_sources import PREFIX, Layer, from_environment, from_file, from_flags
+from penstock.setting_sources import (
+    PREFIX,
+    Layer,
+    from_environment,
+    from_file,
+    from_flags,
+    from_foreign,
+)
 from penstock.setting_types import MIN_SECRET_BYTES
 
 __all__ = [
@@ -38,6 +45,13 @@ DEV_SOURCE = "generated (dev)"
 
 _LONGEST_SHOWN = 80
 
+_AT_MOST = (
+    # A secret that is rotated out must not take tokens with it that still hold.
+    ("session_token_ttl_seconds", "session_secret_overlap_seconds"),
+    # What is fresh is not stale.
+    ("consent_ttl_seconds", "consent_stale_seconds"),
+)
+
 
 class SettingsError(StartupError):
     """The settings cannot be used; one line a problem."""
@@ -60,6 +74,7 @@ def load_settings(
     problems: list[str] = []
     given: Layer = {
         **from_file(flags, environ, cwd=cwd, problems=problems),
+        **from_foreign(environ),
         **from_environment(environ, cwd=cwd, problems=problems),
         **from_flags(flags),
     }
@@ -168,6 +183,21 @@ def _contradictions(
             f"shutdown_seconds, {settings.shutdown_seconds:g} "
             f"(from {source('shutdown_notice_seconds')})"
         )
+    if (
+        settings.runs_auth_enabled
+        and settings.runs_auth_token is None
+        and usable("runs_auth_token")
+    ):
+        lines.append(
+            "runs_auth_token: not set, while runs_auth_enabled is "
+            f"(from {source('runs_auth_enabled')}); set both or none"
+        )
+    for lesser, greater in _AT_MOST:
+        low, high = getattr(settings, lesser), getattr(settings, greater)
+        if usable(lesser, greater) and low > high:
+            lines.append(
+                f"{lesser}: {low:g}; it must be at most {greater}, {high:g} (from {source(lesser)})"
+            )
     if dev and usable("host") and not is_loopback(settings.host):
         lines.append(
             f"host: {settings.host!r}; with --dev it must be a loopback address such as 127.0.0.1 "

@@ -20,7 +20,7 @@ with it.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -111,7 +111,7 @@ class Blobs:
         checked_key(key)
         return await self._run(lambda _: self._site.find(key), self._reads)
 
-    async def get_range(self, blob: BlobInfo, start: int, end: int) -> AsyncIterator[bytes]:
+    async def get_range(self, blob: BlobInfo, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Give the bytes from `start` up to `end`, block by block; see the port.
 
         Each block is a request of its own: a client that reads slowly lets none of them time out.

@@ -6,5 +6,6 @@ it brings asyncio along).
 
 from penstock.storage.ledger.migrate import LedgerOpenError
 from penstock.storage.ledger.sqlite import SqliteLedger, open_sqlite_ledger
+from penstock.storage.ledger.sqlite_file import JournalMode
 
-__all__ = ["LedgerOpenError", "SqliteLedger", "open_sqlite_ledger"]
+__all__ = ["JournalMode", "LedgerOpenError", "SqliteLedger", "open_sqlite_ledger"]

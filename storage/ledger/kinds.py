@@ -1,11 +1,56 @@
 """Every kind of entry and query that the ledger knows, and its steps."""
 
 from penstock.engine.ledger_port import Entry, Query, Together
-from penstock.storage.ledger import audits, deliveries, finals, policies
-from penstock.storage.ledger.sql import Put, Steps, T
+from penstock.storage.ledger import (
+    audits,
+    core_counts,
+    core_sessions,
+    deliveries,
+    finals,
+    grants,
+    policies,
+    runs,
+    sync_batches,
+    sync_devices,
+    sync_rollups,
+    usage,
+)
+from penstock.storage.ledger.sql import Answers, Put, Puts, Steps, T
 
-_PUTS = {**finals.PUTS, **policies.PUTS, **audits.PUTS, **deliveries.PUTS}
-_ANSWERS = {**finals.ANSWERS, **policies.ANSWERS, **audits.ANSWERS, **deliveries.ANSWERS}
+_PUTS: Puts = {
+    kind: put
+    for module in (
+        audits,
+        core_sessions,
+        deliveries,
+        finals,
+        grants,
+        policies,
+        runs,
+        sync_batches,
+        sync_devices,
+        usage,
+    )
+    for kind, put in module.PUTS.items()
+}
+_ANSWERS: Answers = {
+    kind: steps
+    for module in (
+        audits,
+        core_counts,
+        core_sessions,
+        deliveries,
+        finals,
+        grants,
+        policies,
+        runs,
+        sync_batches,
+        sync_devices,
+        sync_rollups,
+        usage,
+    )
+    for kind, steps in module.ANSWERS.items()
+}
 
 
 def put_of(entry: Entry) -> Put:
@@ -18,12 +63,12 @@ def steps_of(query: Query[T]) -> Steps[T]:
     return _ANSWERS[type(query)](query)
 
 
-def _put_together(entry: Together) -> Steps[tuple[object, ...]]:
+def _put_together(entry: Together) -> Steps[tuple[object, ...] | None]:
     values: list[object] = []
     for single in entry.entries:
         value = yield from put_of(single).steps(single)
         values.append(value)
-    return tuple(values)
+    return tuple(values) if any(value is not None for value in values) else None
 
 
 _TOGETHER = Put(_put_together, may_half_write=True)

@@ -42,7 +42,7 @@ from penstock.storage.ledger.sql import (
     RepeatedError,
     Steps,
 )
-from penstock.storage.ledger.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, open_file
+from penstock.storage.ledger.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, JournalMode, open_file
 
 T = TypeVar("T")
 
@@ -184,7 +184,10 @@ class SqliteLedger:
 
 @asynccontextmanager
 async def open_sqlite_ledger(
-    path: Path, *, busy_seconds: float = BUSY_SECONDS
+    path: Path,
+    *,
+    busy_seconds: float = BUSY_SECONDS,
+    journal_mode: JournalMode = JournalMode.WAL,
 ) -> AsyncIterator[SqliteLedger]:
     """Open the ledger around the block, made or brought up to date; LedgerOpenError if impossible.
 
@@ -192,11 +195,16 @@ async def open_sqlite_ledger(
     """
     writer_thread, reader_thread = OwnThread("ledger-writer"), OwnThread("ledger-reader")
     try:
-        writer = await writer_thread.run(partial(open_file, path, busy_seconds))
+        writer = await writer_thread.run(
+            partial(open_file, path, busy_seconds, journal_mode=journal_mode)
+        )
         try:
             reader = await reader_thread.run(partial(open_file, path, busy_seconds, read_only=True))
             try:
-                yield SqliteLedger(path, (writer_thread, writer), (reader_thread, reader))
+                # Without a write-ahead log a reader locks the file, and a commit would fail for it:
+                # the two then take turns on one thread.
+                shared = writer_thread if journal_mode is JournalMode.DELETE else reader_thread
+                yield SqliteLedger(path, (writer_thread, writer), (shared, reader))
             finally:
                 await _close(reader_thread, reader)
         finally:

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 from penstock.storage.ledger.migrate import Applied, LedgerOpenError, due, load_migrations
@@ -24,7 +25,22 @@ _MIGRATIONS = load_migrations("sqlite")
 SCHEMA_VERSION = len(_MIGRATIONS)
 
 
-def open_file(path: Path, busy_seconds: float, *, read_only: bool = False) -> sqlite3.Connection:
+class JournalMode(StrEnum):
+    """How SQLite makes a commit whole."""
+
+    # A log beside the file: one writes while others read.
+    WAL = "wal"
+    # The old content beside the file, deleted at each commit: for volumes without shared memory.
+    DELETE = "delete"
+
+
+def open_file(
+    path: Path,
+    busy_seconds: float,
+    *,
+    read_only: bool = False,
+    journal_mode: JournalMode = JournalMode.WAL,
+) -> sqlite3.Connection:
     """Connect to a ledger; unless `read_only`, make it or bring it up to date. LedgerOpenError."""
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         wanted = ".".join(map(str, _OLDEST_SQLITE))
@@ -46,7 +62,7 @@ def open_file(path: Path, busy_seconds: float, *, read_only: bool = False) -> sq
         if read_only:
             db.execute("PRAGMA query_only = ON")
         else:
-            _prepare(db, path, busy_seconds)
+            _prepare(db, path, busy_seconds, journal_mode)
     except sqlite3.Error as error:
         db.close()
         raise _explained(path, error) from None
@@ -76,11 +92,13 @@ def _make_private(path: Path) -> None:
         os.close(folder)
 
 
-def _prepare(db: sqlite3.Connection, path: Path, busy_seconds: float) -> None:
-    if _to_wal(db, busy_seconds) != "wal":
+def _prepare(
+    db: sqlite3.Connection, path: Path, busy_seconds: float, journal_mode: JournalMode
+) -> None:
+    if _to_mode(db, busy_seconds, journal_mode) != journal_mode:
         raise LedgerOpenError(
             f"the file system of {path} cannot keep a write-ahead log",
-            "put the data folder on a local disk",
+            "put the data folder on a local disk, or set ledger_journal_mode to delete",
         )
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
@@ -93,12 +111,12 @@ def _prepare(db: sqlite3.Connection, path: Path, busy_seconds: float) -> None:
     _migrate(db)
 
 
-def _to_wal(db: sqlite3.Connection, busy_seconds: float) -> str:
+def _to_mode(db: sqlite3.Connection, busy_seconds: float, journal_mode: JournalMode) -> str:
     # When two processes open a new file at once, SQLite may answer BUSY without waiting.
     deadline = time.monotonic() + max(busy_seconds, BUSY_SECONDS)
     while True:
         try:
-            (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+            (mode,) = db.execute(f"PRAGMA journal_mode = {journal_mode}").fetchone()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise

@@ -28,6 +28,7 @@ from penstock.settings import Settings
 
 SECRET = "a secret of the tests, and long enough"
 USER_SECRET = "u" * 40
+SERVICE_SECRET = "s" * 40
 PATH = "/v1/pose/frames"
 _WATCHDOG_SECONDS = 60
 
@@ -150,6 +151,7 @@ def _settings(data_dir: Path, /, **changes: Any) -> Settings:
         "port": 0,
         "session_secret": SecretStr(SECRET),
         "user_jwt_secret": SecretStr(USER_SECRET),
+        "service_jwt_secret": SecretStr(SERVICE_SECRET),
         "rate_batches_per_second": 1000.0,
         "rate_burst": 1000,
         "spool_flush_seconds": 0.02,

@@ -9,8 +9,9 @@ from uuid import UUID
 import pytest
 import trio
 
+from penstock.engine.grants import CachedGrants
+from penstock.engine.ports import Quota
 from penstock.http.phases import Phase
-from penstock.storage.grants import PermissiveGrants
 
 PATHS = pytest.mark.parametrize("express_lane", [True, False], ids=["lane", "quart"])
 HEALTH = b"GET /v1/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -262,7 +263,7 @@ async def test_a_client_that_never_reads_stalls_nobody_and_is_cut(
     serve: Any, dial: Any, *, express_lane: bool
 ) -> None:
     """Who asks without reading holds up no one else, and is cut off at the request's limit."""
-    metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n"
     options = {"express_lane": express_lane, "request_timeout_seconds": 0.3}
     async with serve(**options) as service, dial(service) as deaf, dial(service) as other:
         deaf.stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
@@ -281,7 +282,7 @@ async def test_a_client_that_never_reads_does_not_hold_up_the_end(
     serve: Any, *, express_lane: bool
 ) -> None:
     """A service that is told to stop stops within its deadline, whatever a client does not read."""
-    metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n"
     options = {"express_lane": express_lane, "request_timeout_seconds": 30.0}
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
@@ -364,8 +365,9 @@ async def test_requests_that_must_wait_hold_up_no_other(
     def granted_nowait(_: object, principal_id: str, *__: object) -> bool | None:
         return None if principal_id == slow else True
 
-    monkeypatch.setattr(PermissiveGrants, "granted", granted)
-    monkeypatch.setattr(PermissiveGrants, "granted_nowait", granted_nowait)
+    monkeypatch.setattr(CachedGrants, "granted", granted)
+    monkeypatch.setattr(CachedGrants, "granted_nowait", granted_nowait)
+    monkeypatch.setattr(CachedGrants, "of_org_nowait", lambda *_: Quota())
     async with serve() as service, dial(service) as waiting, dial(service) as other:
         token = f"Bearer {make_token(2, principal=77)}"
         await waiting.send(make_request(changes={"Authorization": token}))

@@ -8,8 +8,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import trio
 
+from penstock.engine.figures import figures
 from penstock.engine.outcomes import Reason
+from penstock.engine.records import FinalOf
+from penstock.kept_replays import kept_replay
+from penstock.ledgers import open_ledger
+from penstock.storage.replay import read_replay
 
 LANES = pytest.mark.parametrize("express_lane", [True, False], ids=["lane", "quart"])
 ENDED: dict[str, Any] = {"ended_at": "2026-05-07T10:30:00.000Z", "client_status": "completed"}
@@ -219,3 +225,30 @@ async def test_an_end_survives_a_restart(
             answers.append(await talk.end())
     assert [reply.status for reply in answers] == [200, 200]
     assert answers[0].body == answers[1].body
+
+
+@LANES
+async def test_an_ended_session_is_replayed_from_its_blob(talk: Any) -> None:
+    """Its spool file is gone, and `penstock replay` by its id gives the figures of the final."""
+    async with talk() as (service, client):
+        await client.send()
+        end = await client.end()
+        assert end.status == 200
+        path = service.settings.data_dir / "spool" / f"{UUID(int=1)}.bin.gz"
+        with trio.fail_after(5):
+            while path.exists():
+                await trio.lowlevel.checkpoint()
+
+        def told() -> Any:
+            with kept_replay(service.settings, str(UUID(int=1))) as kept:
+                report = read_replay(kept)
+                tally = report.tally
+                assert tally is not None
+                return figures(report.motion, report.accepted_frames, tally, report.losses)
+
+        found = await trio.to_thread.run_sync(told)
+        async with open_ledger(service.settings) as ledger:
+            final = await ledger.read(FinalOf(str(UUID(int=1))))
+        assert final is not None
+        assert final.body["session_metrics"] == found.session_metrics
+        assert final.body["rep_metrics"] == found.rep_metrics

@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from penstock.engine import wire
+from penstock.engine.grants import CachedGrants
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import ConsentUnknownError
 from penstock.engine.sessions import Sessions
-from penstock.storage.grants import PermissiveGrants
 
 PATHS = pytest.mark.parametrize("express_lane", [True, False], ids=["lane", "quart"])
 SLOW_SPOOL = {"spool_flush_seconds": 60.0, "spool_flush_bytes": 64 << 20}
@@ -68,8 +68,8 @@ async def test_unknown_consent(
     async def unknown(*_: object) -> bool:
         raise ConsentUnknownError("nobody answers", retry_after=1.5)
 
-    monkeypatch.setattr(PermissiveGrants, "granted", unknown)
-    monkeypatch.setattr(PermissiveGrants, "granted_nowait", lambda *_: None)
+    monkeypatch.setattr(CachedGrants, "granted", unknown)
+    monkeypatch.setattr(CachedGrants, "granted_nowait", lambda *_: None)
     async with serve(express_lane=express_lane) as service:
         reply = await ask(service, {})
         assert (reply.status, reply.code) == (503, "consent_unknown")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from penstock.setting_types import KNOWN_SURFACES
 from penstock.settings import SECRET_NAMES, Settings
 
 
@@ -24,7 +25,7 @@ def test_json_has_every_setting_with_value_source_and_liveness(
     }
     assert shown["session_secret"]["value"] == "set (43 characters)"
     assert shown["session_secret_previous"]["value"] == "not set"
-    assert shown["surfaces"]["value"] == ["sessions"]
+    assert shown["surfaces"]["value"] == list(KNOWN_SURFACES)
 
 
 def test_the_table_has_every_setting(run: Any) -> None:

@@ -272,10 +272,12 @@ def test_a_spool_that_cannot_be_read_is_found(settings: Settings, data_dir: Path
 
 
 def test_grants_that_do_not_hold_are_found(settings: Settings, tmp_path: Path) -> None:
-    """No file means no consent; a broken one means no start."""
+    """Without a file Core says who consents; a broken one means no start."""
     unset = changed(settings, grants_file=None)
-    assert finding("grants", unset).state is State.WARNING
-    assert finding("grants", unset, dev=True).state is State.OK
+    assert "embedded Core; who was never asked consents to nothing" in finding("grants", unset).seen
+    assert finding("grants", unset, dev=True).seen.endswith("consents to everything")
+    remote = changed(unset, core_api_url="https://core.example")
+    assert "https://core.example" in finding("grants", remote).seen
     (tmp_path / "grants.json").write_text("{")
     assert finding("grants", settings).state is State.PROBLEM
     (tmp_path / "grants.json").unlink()

@@ -17,7 +17,11 @@ from penstock.storage.ledger import open_sqlite_ledger
 
 
 def _settings(folder: Path) -> Settings:
-    secrets: dict[str, Any] = {"session_secret": "s" * 40, "user_jwt_secret": "u" * 40}
+    secrets: dict[str, Any] = {
+        "session_secret": "s" * 40,
+        "user_jwt_secret": "u" * 40,
+        "service_jwt_secret": "v" * 40,
+    }
     return Settings(data_dir=folder, port=0, **secrets)
 
 

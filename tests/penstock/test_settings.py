@@ -102,6 +102,35 @@ def test_lists_come_with_commas_or_as_arrays(tmp_path: Path) -> None:
     assert load(tmp_path, cors_origins="*")[0].cors_origins == ("*",)
 
 
+def test_the_variables_of_the_service_before_are_honoured(tmp_path: Path) -> None:
+    """TELEMETRY_ variables set what is about runs; a PENSTOCK_ one wins over them."""
+    environ = {
+        "TELEMETRY_API_AUTH_ENABLED": "true",
+        "TELEMETRY_API_AUTH_TOKEN": "short",
+        "TELEMETRY_RATE_LIMIT_ENABLED": "true",
+        "TELEMETRY_RATE_LIMIT_RPM": "7",
+        "TELEMETRY_API_WORKERS": "1",
+        "PENSTOCK_RUNS_RATE_LIMIT_RPM": "9",
+    }
+
+    def given(variables: Mapping[str, str]) -> tuple[Settings, Mapping[str, str]]:
+        return load_settings({}, environ=variables, cwd=tmp_path, dev=False, required=())
+
+    settings, sources = given(environ)
+    assert settings.runs_auth_enabled
+    assert settings.runs_auth_token is not None
+    assert settings.runs_auth_token.get_secret_value() == "short"
+    assert (settings.runs_rate_limit_enabled, settings.runs_rate_limit_rpm) == (True, 9)
+    assert sources["runs_auth_token"] == "environment TELEMETRY_API_AUTH_TOKEN"
+    assert sources["runs_rate_limit_rpm"] == "environment PENSTOCK_RUNS_RATE_LIMIT_RPM"
+    with pytest.raises(SettingsError) as caught:
+        given({"TELEMETRY_API_AUTH_ENABLED": "yes"})
+    (line,) = caught.value.lines
+    assert line.startswith("runs_auth_token: not set")
+    with pytest.raises(SettingsError, match="TELEMETRY_RATE_LIMIT_RPM"):
+        given({"TELEMETRY_RATE_LIMIT_RPM": "many"})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -119,6 +148,11 @@ def test_lists_come_with_commas_or_as_arrays(tmp_path: Path) -> None:
         ("cors_origins", "https://u@a.example", "names 'https://u@a.example'"),
         ("cors_origins", "https://a.example:x", "names 'https://a.example:x'"),
         ("cors_origins", "*,https://a.example", "'*' beside other origins"),
+        ("core_api_url", "core.example", "is no such URL; it must be a URL such as"),
+        ("core_api_url", "https://u:p@core.example", "is no such URL"),
+        ("core_api_url", "https://core.example/?a=b", "is no such URL"),
+        ("public_url", "https://a.example:x", "is no such URL"),
+        ("public_url", "ftp://a.example", "is no such URL"),
         ("data_dir", "~/data", "begins with '~', which only a shell expands"),
         ("port", "9\n" * 99, "…; it must"),
     ],
@@ -303,6 +337,12 @@ def test_contradictions_between_settings_are_told(tmp_path: Path) -> None:
     assert LONG not in same
     (late,) = problems(tmp_path, shutdown_notice_seconds="9", shutdown_seconds="9")
     assert late.startswith("shutdown_notice_seconds: 9; it must be less than shutdown_seconds, 9")
+    (long,) = problems(tmp_path, session_token_ttl_seconds="9000")
+    assert long.startswith(
+        "session_token_ttl_seconds: 9000; it must be at most session_secret_overlap_seconds, 7200"
+    )
+    (fresh,) = problems(tmp_path, consent_stale_seconds="30")
+    assert fresh.startswith("consent_ttl_seconds: 60; it must be at most consent_stale_seconds, 30")
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from penstock.engine.ports import Purpose, Quota
 from penstock.storage import grants
-from penstock.storage.grants import FileGrants, GrantsFileError, PermissiveGrants
+from penstock.storage.grants import FileGrants, GrantsFileError
 
 PERSON, ORG, OTHER = (str(UUID(int=n)) for n in (0xA, 0xB, 0xC))
 CONSENT = {"principal_id": PERSON, "org_id": ORG, "purposes": ["biometric"]}
@@ -46,12 +46,6 @@ def _write(path: Path, content: object) -> None:
     # Versions differ in time however fast a test writes them.
     at = 1_700_000_000_000_000_000 + next(_versions) * 1_000_000_000
     os.utime(path, ns=(at, at))
-
-
-async def test_development_grants_everything() -> None:
-    """The permissive grants say yes to everybody and limit nobody."""
-    assert all([await PermissiveGrants().granted(PERSON, ORG, purpose) for purpose in Purpose])
-    assert await PermissiveGrants().of_org(ORG) == Quota(None)
 
 
 async def test_only_what_is_written_is_granted(path: Path, clock: HandClock) -> None:

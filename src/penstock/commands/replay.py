@@ -1,5 +1,7 @@
 """`penstock replay`: read a session's frames as they were stored, and verify every byte."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -20,7 +22,8 @@ def replay(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|SESSION", help="A spool file or replay blob, or a session's id."
+            metavar="FILE|SESSION",
+            help="A spool file or replay blob, or a session's id, live or ended.",
         ),
     ],
     *,
@@ -48,13 +51,13 @@ def replay(
     # NumPy and the codec; the other commands start faster without.
     from penstock.storage.replay import ReplayError, read_replay  # noqa: PLC0415
 
-    path = _resolve(source, {"data_dir": data_dir, "config": config})
-    try:
-        report = read_replay(path, traces=plot is not None)
-    except ReplayError as error:
-        raise StartupError(str(error)) from None
-    if plot is not None:
-        _draw(plot, path, report)
+    with _resolved(source, {"data_dir": data_dir, "config": config}) as path:
+        try:
+            report = read_replay(path, traces=plot is not None)
+        except ReplayError as error:
+            raise StartupError(str(error)) from None
+        if plot is not None:
+            _draw(plot, path, report)
     if metrics:
         figures = _metrics(report)
         print_json(figures) if as_json else _show_metrics(figures)
@@ -66,21 +69,21 @@ def replay(
         raise typer.Exit(1)
 
 
-def _resolve(source: str, flags: dict[str, object]) -> Path:
+@contextmanager
+def _resolved(source: str, flags: dict[str, object]) -> Iterator[Path]:
     named = Path(source)
     if named.exists():
-        return named
+        yield named
+        return
     try:
         session_id = str(UUID(source))
     except ValueError:
         raise StartupError(f"{source}: there is no such file, and it is no session's id") from None
-    from penstock.storage.spool import SUFFIX  # noqa: PLC0415
+    from penstock.kept_replays import kept_replay  # noqa: PLC0415
 
     settings, _ = settings_in_force(flags, dev=False, required=())
-    path = settings.data_dir / "spool" / f"{session_id}{SUFFIX}"
-    if not path.exists():
-        raise StartupError(f"session {session_id} has no spool file: {path} does not exist")
-    return path
+    with kept_replay(settings, session_id) as path:
+        yield path
 
 
 def _metrics(report: "ReplayReport") -> dict[str, Any]:

@@ -11,10 +11,11 @@ import typer
 from penstock.commands.durations import read_seconds
 from penstock.commands.options import Config, DataDir, Dev, settings_in_force
 from penstock.dev import DEV_SECRETS_FILE, ensure_dev_secrets
+from penstock.engine.sync.kinds import key_fault
 from penstock.errors import StartupError
 from penstock.http.roles import Role
 from penstock.jwts import mint_service_jwt, mint_user_jwt
-from penstock.settings import secret_bytes
+from penstock.settings import Settings, secret_bytes
 
 app = typer.Typer(
     help="Mint tokens with the configured secrets. Each command prints the bare token."
@@ -109,11 +110,67 @@ def service(
     )
 
 
+@app.command("device")
+def device(
+    *,
+    user_id: Annotated[str, typer.Option(metavar="ID", help="The user's id.")],
+    device_id: Annotated[str, typer.Option(metavar="ID", help="The device's id.")],
+    dev: Dev = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Mint the token with which a device syncs, until it is revoked.
+
+    Only its digest is kept, in the ledger: it cannot be shown again.
+    """
+    from penstock.device_tokens import mint_stored_token  # noqa: PLC0415  pulls in the front
+    from penstock.engine.sync.records import DeviceIdentity  # noqa: PLC0415
+
+    user, owned = _key("--user-id", user_id), _key("--device-id", device_id)
+    settings = _settings((), dev=dev, data_dir=data_dir, config=config)
+    typer.echo(mint_stored_token(settings, DeviceIdentity(user, owned)))
+
+
+@app.command("revoke-device")
+def revoke_device(
+    *,
+    user_id: Annotated[str, typer.Option(metavar="ID", help="The user's id.")],
+    device_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this device's tokens.")
+    ] = None,
+    token_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only the token of this id.")
+    ] = None,
+    dev: Dev = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Revoke a user's device tokens; they hold for no further request. Prints how many."""
+    from penstock.device_tokens import revoke_stored_tokens  # noqa: PLC0415  pulls in the front
+
+    user = _key("--user-id", user_id)
+    settings = _settings((), dev=dev, data_dir=data_dir, config=config)
+    typer.echo(revoke_stored_tokens(settings, user, device_id, token_id))
+
+
+def _settings(
+    required: tuple[str, ...], *, dev: bool, data_dir: str | None, config: str | None
+) -> Settings:
+    flags = {"data_dir": data_dir, "config": config}
+    settings, _ = settings_in_force(flags, dev=dev, required=required, dev_secrets=_dev_secrets)
+    return settings
+
+
+def _key(option: str, text: str) -> str:
+    if fault := key_fault(text):
+        raise StartupError(f"{option}: it {fault}")
+    return text
+
+
 def _secret(
     name: str, *, dev: bool, data_dir: str | None, config: str | None
 ) -> tuple[bytes, str, str]:
-    flags = {"data_dir": data_dir, "config": config}
-    settings, _ = settings_in_force(flags, dev=dev, required=(name,), dev_secrets=_dev_secrets)
+    settings = _settings((name,), dev=dev, data_dir=data_dir, config=config)
     return secret_bytes(getattr(settings, name)), settings.jwt_issuer, settings.jwt_audience
 
 

@@ -69,18 +69,13 @@ def check_spool(data_dir: Path, running: Holder | None) -> Iterator[Finding]:
 
 
 def check_grants(settings: Settings, machine: Machine, *, dev: bool) -> Iterator[Finding]:
-    """Read the grants file as the service would."""
+    """Say where consents come from; read the grants file as the service would."""
     from penstock.storage.grants import FileGrants, GrantsFileError  # noqa: PLC0415
 
     if settings.grants_file is None:
-        if dev:
-            yield ok("grants", "with --dev everybody consents to everything")
-        else:
-            yield warning(
-                "grants",
-                "grants_file is not set, so nobody consents to anything: every frame is refused",
-                "set grants_file to a JSON file of consents and quotas",
-            )
+        core = "the embedded Core" if settings.core_api_url is None else settings.core_api_url
+        silence = "everything" if dev else "nothing"
+        yield ok("grants", f"those of {core}; who was never asked consents to {silence}")
         return
     try:
         FileGrants(settings.grants_file, _Clock(machine))

@@ -11,8 +11,10 @@ from penstock.commands.bench.neighbour import neighbour
 from penstock.commands.bench.peers import peers
 from penstock.commands.bench.policy_cost import policy_cost
 from penstock.commands.bench.pressure import pressure
+from penstock.commands.bench.runs import runs
 from penstock.commands.bench.scale import scale
 from penstock.commands.bench.show import show
+from penstock.commands.bench.sync import sync
 
 app = typer.Typer(
     help="Measure this service, and peers that do the same work. Loopback only.",
@@ -26,6 +28,8 @@ app.command()(pressure)
 app.command()(neighbour)
 app.command()(policy_cost)
 app.command()(ledger)
+app.command()(sync)
+app.command()(runs)
 app.command()(compare)
 app.command()(show)
 app.command()(grants)

@@ -1,0 +1,1 @@
+"""The embedded companion Core: exercise sessions, their figures, consents and quotas."""

@@ -1,0 +1,1 @@
+"""Runs: what agents and services report of their work, one record a run."""

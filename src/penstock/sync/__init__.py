@@ -1,0 +1,1 @@
+"""The collector's side of sync: a folder of records to a service, without the private parts."""
