@@ -166,7 +166,10 @@ class Deliveries:
                     more = await self._look()
                     self._eased = trio.Event()
                     with trio.move_on_after(_LOOK_SECONDS):
-                        await (self._eased.wait() if more else trio.sleep_forever())
+                        if more:
+                            await self._eased.wait()
+                        else:
+                            await trio.sleep_forever()
             finally:
                 self._nursery = None
 
@@ -299,9 +302,7 @@ class Deliveries:
         self._last_published = now
         return None
 
-    async def _record(
-        self, final: FinalEntry, attempt: Attempt, setback: _Setback | None
-    ) -> bool:
+    async def _record(self, final: FinalEntry, attempt: Attempt, setback: _Setback | None) -> bool:
         """Write down how far it has come; say whether that is on disk. If not, it is done again."""
         published = attempt.published_unix_ms or attempt.progress.published_unix_ms
         before = attempt.progress
