@@ -23,8 +23,8 @@ run: $(RUNTIME) ## install what the service needs, then start it on this machine
 	@exec $(BIN)/penstock serve --dev
 
 test: $(DEV) ## install what the tests need, then run them all (ARGS='-k name' for some)
-	@echo "Running the tests"
-	@$(BIN)/python -m pytest $(ARGS)
+	@echo "Running the tests, on every core"
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(DEV) ## check style, types, and that the generated reference tables are up to date
 	@echo "Checking style (ruff)"

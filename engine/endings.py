@@ -31,7 +31,7 @@ EndFailed     a fault of this software, in the log: nothing has changed
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import trio
@@ -41,12 +41,16 @@ from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.deliveries import Deliveries
 from penstock.engine.delivery_records import Delivery, DeliveryEntry, DeliveryOf, Progress
 from penstock.engine.finals import EndRequest, Final, make_final, superseded
+from penstock.engine.folding import new_checkpoint
 from penstock.engine.ledger_port import (
+    Entry,
     Ledger,
     LedgerReason,
     LedgerUnavailableError,
     Together,
 )
+from penstock.engine.media.recall import MediaRecall
+from penstock.engine.media.records import MediaEndedEntry
 from penstock.engine.outcomes import FrameLedger, Reason
 from penstock.engine.ports import Clock
 from penstock.engine.receipts import Committed, Lane, Refused
@@ -96,7 +100,7 @@ class EndFailed:
 
 @dataclass(slots=True, frozen=True)
 class SessionUnknown:
-    """There is no such session: no frame ever came, and no final is kept."""
+    """There is no such session: no frame and no media event ever came, and no final is kept."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -162,6 +166,7 @@ class Endings:
         self._clock = clock
         self._max_kept = max_kept
         self._wait_seconds = wait_seconds
+        self._media = MediaRecall(ledger)
         self._ends: dict[str, _Ending | Final] = {}
         # The newest revision of sessions that may go on.
         self._provisional: dict[str, int] = {}
@@ -296,6 +301,8 @@ class Endings:
             made = await self._make(identity, request)
             if not isinstance(made, _Made):
                 return made
+            played = await self._media.metrics_of(identity.session_id)
+            made = made._replace(final=replace(made.final, media_metrics=played))
             answer = await self._commit(made)
             if isinstance(answer, Committed):
                 for frames, reason in request.unsent:
@@ -325,20 +332,34 @@ class Endings:
             return _Made(make_final(settled, request, revision), self._release(session_id))
         before = await self.look_up(session_id)
         if before is None:
-            return SessionUnknown()
+            return await self._make_without_frames(identity, request)
         if before.identity != identity:
             return WrongOwner()
         if not before.provisional or request.provisional:
             return _again(before, identity, request)
         return _Made(superseded(before, request), replay_due=False)
 
+    async def _make_without_frames(
+        self, identity: SessionIdentity, request: EndRequest
+    ) -> "_Made | _Closed":
+        """Make the first final of a session of which nothing but media events ever came."""
+        owner = await self._media.owner_of(identity.session_id)
+        if owner is None:
+            return SessionUnknown()
+        if owner != identity:
+            return WrongOwner()
+        empty = new_checkpoint(identity, self._clock)
+        return _Made(make_final(empty, request), replay_due=False)
+
     async def _commit(self, made: "_Made") -> Committed | Refused:
         """Pass the point of no return, and bring the final on its way."""
         entry, replay_due = _entry(made.final), made.replay_due
         now = int(self._clock.unix() * 1000)
         order = DeliveryEntry(entry.session_id, entry.revision, entry.org_id, replay_due, now)
-        both = Together((entry, order))
-        answer = await self._writer.enter_nowait(both, Lane.FINAL).wait()
+        parts: tuple[Entry, ...] = (entry, order)
+        if made.final.media_metrics is not None:
+            parts += (MediaEndedEntry(entry.session_id, now),)
+        answer = await self._writer.enter_nowait(Together(parts), Lane.FINAL).wait()
         # What takes over an older revision's replay is in the ledger's words, so it is begun there.
         if isinstance(answer, Committed) and (replay_due or entry.revision == 1):
             self._deliveries.begin_nowait(Delivery(entry, Progress(replay_due)))

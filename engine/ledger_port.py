@@ -44,6 +44,7 @@ class LedgerReason(StrEnum):
     # The entry's, for good.
     CONFLICT = ("ledger_conflict", "Another entry has its key.")
     UNFIT = ("ledger_unfit", "It is nothing that the ledger can hold.")
+    FULL = ("ledger_full", "Whatever it belongs to has as many entries as it may.")
 
 
 class LedgerUnavailableError(Exception):
@@ -92,6 +93,8 @@ class Verdict(StrEnum):
     REPEATED = "repeated"
     CONFLICT = "conflict"
     UNFIT = "unfit"
+    # What it belongs to has as many as it may.
+    FULL = "full"
 
 
 class EntryOutcome(NamedTuple):

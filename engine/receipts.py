@@ -83,3 +83,5 @@ def answer_of(outcome: EntryOutcome) -> Answer:
             return Refused(LedgerReason.CONFLICT, outcome.detail)
         case Verdict.UNFIT:
             return Refused(LedgerReason.UNFIT, outcome.detail)
+        case Verdict.FULL:
+            return Refused(LedgerReason.FULL, outcome.detail)

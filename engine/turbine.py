@@ -40,7 +40,7 @@ class Turbine:
 def moved(parts: Sequence[tuple[Motion, Sequence[Arrival]]]) -> list[Motion]:
     """Give each motion after its frames. No part is without frames."""
     arrivals = [arrival for _, part in parts for arrival in part]
-    sizes = [sum(arrival.frame_count for arrival in part) for _, part in parts]
+    sizes = [sum([arrival.batch.frame_count for arrival in part]) for _, part in parts]
     stamps = b"".join([arrival.batch.timestamp_block for arrival in arrivals])
     times = np.frombuffer(stamps, "<u4").astype(np.int64)
     return advance([_told(*part) for part in parts], sizes, times, measured(arrivals))

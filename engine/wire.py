@@ -91,12 +91,12 @@ class FrameBatch(NamedTuple):
     @property
     def timestamp_block(self) -> bytes:
         """Give the bytes of `timestamps_ms`, to be joined with those of other batches."""
-        return self.payload[HEADER.size + self.landmark_bytes :]
+        return self.payload[-4 * self.frame_count :]
 
     @property
     def landmark_block(self) -> bytes:
         """Give the bytes of `landmarks`, to be joined with those of other batches."""
-        return self.payload[HEADER.size : HEADER.size + self.landmark_bytes]
+        return self.payload[HEADER.size : -4 * self.frame_count]
 
     @property
     def landmark_bytes(self) -> int:

@@ -16,6 +16,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from penstock.engine.wire import MAX_MEMBER_BYTES
+from penstock.http.cmcd import CMCD_HEADERS
 from penstock.http.cold_routes import (
     Call,
     ColdRoute,
@@ -28,6 +29,7 @@ from penstock.http.edge import Edge
 from penstock.http.ends import ENDS, SessionEnds
 from penstock.http.exchange import Answer, Head, json_answer
 from penstock.http.health import Readiness
+from penstock.http.media_events import MEDIA_EVENTS, MediaEvents
 from penstock.http.meters import RequestMeter
 from penstock.http.metrics import Exposition, asks_for_text
 from penstock.http.pose import PATH, PoseFrames
@@ -62,6 +64,7 @@ class Parts:
     surfaces: tuple[ColdSurface, ...] = ()
     # What `/metrics` is to those who do not ask for Prometheus' format.
     totals: Callable[[], Awaitable[Answer]] | None = None
+    media: MediaEvents | None = None
 
     def respond(self, answer: Answer | StreamAnswer) -> Response:
         """Turn an answer into Quart's response, and remember what to count it under."""
@@ -108,6 +111,8 @@ def create_app(parts: Parts) -> QuartTrio:
     _add_operators(app, parts)
     if parts.ends is not None:
         _add_ends(app, parts, parts.ends)
+    if parts.media is not None:
+        _add_media(app, parts, parts.media)
     for surface in parts.surfaces:
         for route in surface.routes:
             _add_cold(app, parts, surface, route)
@@ -200,6 +205,19 @@ def _add_ends(app: QuartTrio, parts: Parts, ends: SessionEnds) -> None:
     _add_preflight(app, parts, rule, "POST")
 
 
+def _add_media(app: QuartTrio, parts: Parts, media: MediaEvents) -> None:
+    @app.route(MEDIA_EVENTS.path, methods=["POST"], provide_automatic_options=False)
+    async def media_event() -> Response:
+        head = _head()
+        refused = media.check_head("", head)
+        if isinstance(refused, Answer):
+            return parts.respond(refused)
+        body = await _read_within(MAX_MEMBER_BYTES, None, parts.limits.request_timeout_seconds)
+        return parts.respond(await media.answer("", head, body))
+
+    _add_preflight(app, parts, MEDIA_EVENTS.path, "POST")
+
+
 def _add_preflight(app: QuartTrio, parts: Parts, rule: str, *methods: str) -> None:
     async def preflight(**_parameters: str) -> Response:
         response = parts.respond(Answer(204, b"", "preflight"))
@@ -280,6 +298,10 @@ def _header(name: str) -> bytes:
     return _asked().headers.get(name, "").encode("latin1")
 
 
+def _raw_headers() -> list[tuple[bytes, bytes]]:
+    return [(name.lower(), value) for name, value in request.scope["headers"]]
+
+
 def _head() -> Head:
     return Head(
         request.query_string,
@@ -290,6 +312,8 @@ def _head() -> Head:
         _header("X-Request-Id"),
         _header("Origin"),
         _header("X-Client-Dropped"),
+        _header("User-Agent"),
+        tuple((name, value) for name, value in _raw_headers() if name in CMCD_HEADERS),
     )
 
 

@@ -32,6 +32,8 @@ class Head:
     request_id: bytes = b""
     origin: bytes = b""
     client_dropped: bytes = b""
+    user_agent: bytes = b""
+    cmcd: tuple[tuple[bytes, bytes], ...] = ()
     # See `known_heads`: the key of a head that may be known again, or what the token of one that is
     # known said when it was verified.
     key: bytes = b""

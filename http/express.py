@@ -27,6 +27,7 @@ from enum import Enum
 
 import httptools
 
+from penstock.http.cmcd import CMCD_HEADERS
 from penstock.http.exchange import Head
 from penstock.http.hot_routes import POSE, HotRoutes, Route, Target, is_pose
 from penstock.http.known_heads import KnownHeads
@@ -51,6 +52,8 @@ _READ = frozenset(
         b"x-client-dropped",
         b"origin",
         b"connection",
+        b"user-agent",
+        *CMCD_HEADERS,
     }
 )
 
@@ -266,6 +269,12 @@ class Express:
             found.get(b"x-request-id", b""),
             found.get(b"origin", b""),
             found.get(b"x-client-dropped", b""),
+            found.get(b"user-agent", b""),
+            () if route is POSE else _cmcd_of(found),  # of cameras there is none
             key if parser.keep_alive else b"",
         )
         return None
+
+
+def _cmcd_of(found: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name, found[name]) for name in CMCD_HEADERS if name in found)

@@ -46,16 +46,20 @@ class RateGate:
         self._orgs = TokenBuckets()
 
     def refuse(
-        self, session_id: str, org_id: str, quota: Quota, now: float
+        self, session_id: str, org_id: str, quota: Quota, now: float, what: str = "batches"
     ) -> tuple[Reason, Answer] | None:
-        """Take a token from each bucket; say which one had none."""
+        """Take a token from each bucket; say which one had none.
+
+        A session has a bucket for each `what`; all of an organisation's sessions share one.
+        """
         limits = self._limits
         rate = limits.rate_batches_per_second
-        wait = self._sessions.take_nowait(session_id, now, rate, limits.rate_burst)
+        key = f"{what} {session_id}"
+        wait = self._sessions.take_nowait(key, now, rate, limits.rate_burst)
         if wait:
             return Reason.RATE_SESSION, problem_answer(
                 Problem.RATE_SESSION,
-                f"more than {rate:g} batches a second, after a burst of {limits.rate_burst:g}",
+                f"more than {rate:g} {what} a second, after a burst of {limits.rate_burst:g}",
                 retry_after=wait,
                 setting="rate_batches_per_second",
                 limit=rate,
@@ -68,7 +72,8 @@ class RateGate:
         if wait:
             return Reason.RATE_ORG, problem_answer(
                 Problem.RATE_ORG,
-                f"the organisation's sessions together send more than {rate:g} batches a second",
+                f"the organisation's sessions together send more than {rate:g} batches and media "
+                "events a second",
                 retry_after=wait,
                 setting="batches_per_second of the organisation's quota",
                 limit=rate,

@@ -21,6 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 from penstock.engine.deliveries import DeliveriesStatistics
 from penstock.engine.grants import GrantStatistics
 from penstock.engine.level import Level
+from penstock.engine.media.folder import MediaFolderStatistics
 from penstock.engine.outcomes import Outcome, Reason, Tally
 from penstock.engine.pacer import PacerStatistics
 from penstock.engine.ports import SpoolHealth, SpoolStatistics
@@ -50,6 +51,7 @@ class Sources:
     sessions: Callable[[], SessionsStatistics]
     writer: Callable[[], WriterStatistics]
     deliveries: Callable[[], DeliveriesStatistics]
+    media: Callable[[], MediaFolderStatistics]
     pacer: Callable[[], PacerStatistics]
     spool: Callable[[], SpoolStatistics]
     spool_health: Callable[[], SpoolHealth]
@@ -80,6 +82,7 @@ class PenstockCollector:
             self._sources.writer(), self._sources.spool(), self._sources.spool_health()
         )
         yield from delivery_metrics(self._sources.deliveries())
+        yield _media(self._sources.media())
         grants = self._sources.grants()
         if grants is not None:
             yield from grant_metrics(grants)
@@ -249,6 +252,18 @@ class Exposition:
         except (TypeError, ValueError):  # it trips over versions that are no numbers
             encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
+
+
+def _media(statistics: MediaFolderStatistics) -> Metric:
+    folds = CounterMetricFamily(
+        "penstock_media_folds",
+        "Sessions whose media figures were made anew for the statistics, by how that ended. Of one "
+        "that is refused the statistics do not hold what it was counted for; the log names it.",
+        labels=["result"],
+    )
+    folds.add_metric(["stored"], statistics.folded)
+    folds.add_metric(["refused"], statistics.refused)
+    return folds
 
 
 def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:

@@ -175,7 +175,7 @@ class Problem(Enum):
     SESSION_UNKNOWN = (
         "session_unknown",
         404,
-        "There is no such session: no frame of it ever came.",
+        "There is no such session: no frame and no media event of it ever came.",
     )
     END_CONFLICT = ("end_conflict", 409, "The session has ended before, with another status.")
     END_DELAYED = (

@@ -198,9 +198,9 @@ class MediaEvent:
         )
 
 
-def room_for(kind: MediaKind, stored: int) -> bool:
-    """Say whether a session with so many events takes another; the last place is for an end."""
-    return stored < MAX_SESSION_EVENTS - (kind is not MediaKind.SESSION_END)
+def most_before(kind: MediaKind) -> int:
+    """Say with how many events a session is full for this kind; the last place is for an end."""
+    return MAX_SESSION_EVENTS - (kind is not MediaKind.SESSION_END)
 
 
 class OutOfReach(NamedTuple):

@@ -1,9 +1,9 @@
 """What the statistics are made of, so that none of them scans events or sessions.
 
 A session has one *standing*: the few whole numbers of it that statistics add up. It is counted in
-the hour in which its first event was received, in ten *cells*: one for each dimension (with the
-session's value of it), once among all media and once among its own medium's. A cell is a row of
-sums, and in the dimension `status` the sketches of quantiles as well.
+the hour in which its first event was received, in nine *cells*: one for each dimension (with the
+session's value of it), once among all media and, but for the status, once among its own medium's. A
+cell is a row of sums, and in the dimension `status` the sketches of quantiles as well.
 
 When a session's figures change, its old standing is taken out of its cells and the new one put in
 (`changes`). All are whole numbers, so nothing is left over, and a cell is the same as if every
@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from penstock.engine.media.metrics import MediaMetrics, MediaStatus
-from penstock.engine.media.sketch import Sketch
+from penstock.engine.media.sketch import Sketch, bucket_of
 
 ROLLUP_VERSION = 1
 HOUR_SECONDS = 3600
@@ -64,6 +64,9 @@ class Surroundings(NamedTuple):
     country_code: str | None = None
     device_type: str | None = None
     browser_family: str | None = None
+
+
+NOWHERE = Surroundings()
 
 
 @dataclass(slots=True, frozen=True)
@@ -190,6 +193,16 @@ class Change(NamedTuple):
                 by[column] = by.get(column, 0) + sign * amount
         return {column: amount for column, amount in by.items() if amount}
 
+    def buckets(self) -> dict[tuple[Measure, int], int]:
+        """Give by how much each bucket of the sketches changes, likewise."""
+        by: dict[tuple[Measure, int], int] = {}
+        for sign, standing in ((-1, self.removed), (1, self.added)):
+            if standing is not None and self.sketched:
+                for measure, value in _measured(standing, SKETCHED):
+                    place = (measure, bucket_of(value))
+                    by[place] = by.get(place, 0) + sign
+        return {place: amount for place, amount in by.items() if amount}
+
     def apply(self, cell: Cell) -> None:
         """Make the change to a cell."""
         if self.removed is not None:
@@ -251,7 +264,8 @@ def keys_of(standing: Standing) -> list[CellKey]:
     return [
         CellKey(standing.hour_unix, dimension, str(getattr(standing, dimension)), media_id)
         for dimension in Dimension
-        for media_id in (ALL_MEDIA, standing.media_id)
+        # Nobody asks how the sessions of one medium ended.
+        for media_id in (ALL_MEDIA, standing.media_id)[: 1 if dimension is Dimension.STATUS else 2]
     ]
 
 

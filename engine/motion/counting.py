@@ -12,9 +12,10 @@ A joint that goes far and evenly, through repetitions that the whole body does a
 seen, shows the exercise best.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from math import exp, sqrt
 from statistics import median
 from typing import Final
 
@@ -24,7 +25,7 @@ from penstock.engine.motion.excursions import Excursion, Side, excursions
 from penstock.engine.motion.exercises import ANGLES_OF, WEIGHTS, Guide
 from penstock.engine.motion.likeness import alike
 from penstock.engine.motion.signals import LEAN, SIDES
-from penstock.engine.motion.track import Track
+from penstock.engine.motion.track import Track, quantile
 
 # How many joints are looked at when nobody names the exercise.
 _LIVELIEST: Final = 4
@@ -68,9 +69,10 @@ def count(
     `decided` gives the joint and its sign where they are known from before. The tracks are `whole`
     when they begin and end as the recording does.
     """
-    names = told.signals if told else _liveliest(tracks)
     if decided is not None:
-        names = decided[:1]
+        names: Sequence[str] = decided[:1]
+    else:
+        names = told.signals if told else _liveliest(tracks)
     best: Counted | None = None
     for name in names:
         found = _by_joint(tracks, name, told, decided[1] if decided else 0, whole=whole)
@@ -144,23 +146,26 @@ def _by_joint(
     found = excursions(lead, sign, side)
     if len(kept) > 1:
         _, other_side, other = kept[1]
-        both = _alternating(found, lead, excursions(other, sign, other_side), sign)
+        both = _alternating(found, lead, other, sign, other_side)
         if both is not None:
             found, side = both, "both"
-    found = alike(tracks, found)
+    found = alike(tracks, found, joint)
     seen = [one for one in found if one.seen]
     if not seen:
         return None
-    degrees = np.array([one.degrees for one in seen])
-    apart = np.diff([one.turn for one in found])
-    uneven = float(degrees.std() / max(degrees.mean(), 1e-9))
-    uneven += float(apart.std() / max(apart.mean(), 1.0)) if len(apart) > 1 else 0.5
-    likeness = max(0.0, float(np.mean([one.likeness for one in seen])))
-    score = median(degrees.tolist()) * WEIGHTS.get(joint, 0.5) * np.exp(-uneven)
-    score *= np.sqrt(len(seen)) * (len(seen) / len(found)) ** 2 * likeness**2
-    return Counted(
-        joint, side, sign, tuple(found), {one: track for _, one, track in kept}, float(score)
-    )
+    degrees = [one.degrees for one in seen]
+    apart = [b.turn - a.turn for a, b in pairwise(found)]
+    uneven = _uneven(degrees, 1e-9) + (_uneven(apart, 1.0) if len(apart) > 1 else 0.5)
+    likeness = max(0.0, sum([one.likeness for one in seen]) / len(seen))
+    score = median(degrees) * WEIGHTS.get(joint, 0.5) * exp(-uneven)
+    score *= sqrt(len(seen)) * (len(seen) / len(found)) ** 2 * likeness**2
+    return Counted(joint, side, sign, tuple(found), {one: track for _, one, track in kept}, score)
+
+
+def _uneven(values: Sequence[float], least: float) -> float:
+    """Give the standard deviation as a share of the mean, which is taken as `least` at least."""
+    mean = sum(values) / len(values)
+    return sqrt(sum([(value - mean) ** 2 for value in values]) / len(values)) / max(mean, least)
 
 
 def _resting(track: Track, prior: int, *, whole: bool, named: bool) -> int:
@@ -183,22 +188,33 @@ def _resting(track: Track, prior: int, *, whole: bool, named: bool) -> int:
 
 
 def _alternating(
-    lead: list[Excursion], track: Track, other: list[Excursion], sign: int
+    lead: list[Excursion], track: Track, other: Track, sign: int, side: Side
 ) -> list[Excursion] | None:
     seen = [one.degrees for one in lead if one.seen]
-    turns = [one for one in other if one.seen]
-    if not seen or not turns:
+    if not seen:
         return None
     usual = median(seen)
-    low = float(np.percentile([sign * one for one in track.value], 25)) + _RESTING_SHARE * usual
+    low = quantile([sign * one for one in track.value], 0.25) + _RESTING_SHARE * usual
+    of_lead, of_other = _ALTERNATES
+    # Nearly nobody alternates, and that takes no excursions to see.
+    if np.count_nonzero(sign * track.at_times(_tops(other, sign)) < low) < of_lead * len(lead):
+        return None
+    found = excursions(other, sign, side)
+    turns = [one for one in found if one.seen]
     heights = sign * track.at_times([one.turn for one in turns])
     apart = {
         id(one)
         for one, height in zip(turns, heights, strict=True)
         if one.degrees > _SAME_SHARE * usual and height < low
     }
-    of_lead, of_other = _ALTERNATES
-    if len(apart) < of_lead * len(lead) or len(apart) < of_other * len(other):
+    if len(apart) < of_lead * len(lead) or len(apart) < of_other * len(found):
         return None
-    added = [one for one in other if not one.seen or id(one) in apart]
+    added = [one for one in found if not one.seen or id(one) in apart]
     return sorted((*lead, *added), key=lambda one: one.turn)
+
+
+def _tops(track: Track, sign: int) -> list[float]:
+    """Give when a track is at its turns away from where it rests."""
+    first = 0 if sign * track.value[0] > sign * track.value[1] else 1
+    middles = zip(track.arrive[first::2], track.departs()[first::2], strict=True)
+    return [(arrived + left) / 2 for arrived, left in middles]

@@ -5,9 +5,10 @@ a tenth of the way to a turn nothing can be told from noise. What the recording'
 cuts counts when its turn was seen. Between them go those that a gap hides.
 """
 
-from dataclasses import dataclass
 from statistics import median
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
 
 from penstock.engine.motion.hidden import hidden, rhythm
 from penstock.engine.motion.track import Track
@@ -25,8 +26,7 @@ _CUT_TIMES: Final = 1.5
 _STAYS_SHARE: Final = 0.35
 
 
-@dataclass(slots=True, frozen=True)
-class Excursion:
+class Excursion(NamedTuple):
     """One way out and back on one track. `number` is its turn's there; -1 for a hidden one.
 
     A `timed` one turns beside a gap, where the time before and after leaves room for it.
@@ -57,6 +57,7 @@ def excursions(track: Track, sign: int, side: Side) -> list[Excursion]:
     usual = rhythm(track, tops)
     period = median(usual.cycles) if usual.cycles else None
     unseen, departs = track.unseen(), track.departs()
+    begun, ended = _ways(track)
     missing, timed = hidden(track, tops, usual)
     found = []
     for n in range(last + 1):
@@ -81,9 +82,9 @@ def excursions(track: Track, sign: int, side: Side) -> list[Excursion]:
                 continue
         found.append(
             Excursion(
-                _begun(track, n) if n else track.at[n],
+                begun[n] if n else track.at[n],
                 (track.arrive[n] + departs[n]) / 2,
-                _ended(track, n + 1) if n < last else track.at[n],
+                ended[n + 1] if n < last else track.at[n],
                 sum(ways) / len(ways),
                 kind,
                 side,
@@ -95,23 +96,23 @@ def excursions(track: Track, sign: int, side: Side) -> list[Excursion]:
     return _without_short_cuts(found)
 
 
-def _begun(track: Track, n: int) -> int:
-    """Give when the way into a turn really began: before it was seen to leave."""
-    return max(track.at[n - 1], round(track.leave[n] - _unnoticed(track, n)))
+def _ways(track: Track) -> tuple[list[int], list[int]]:
+    """Give when the way into each turn really began and ended.
 
-
-def _ended(track: Track, n: int) -> int:
-    """Give when the way into a turn really ended: after it came near."""
-    return min(track.at[n], round(track.arrive[n] + _unnoticed(track, n)))
-
-
-def _unnoticed(track: Track, n: int) -> float:
+    It began before it was seen to leave, and ended after it came near.
+    """
     # People move with the least jerk (Flash and Hogan 1985): the first share f of a way takes about
     # half the cube root of f of its time, and the last share as well.
-    swing = abs(track.value[n] - track.value[n - 1])
-    share = max(NEAR_SHARE, NEAR_DEGREES / max(swing, 2 * NEAR_DEGREES))
-    part = 0.52 * float(share ** (1 / 3))
-    return (track.arrive[n] - track.leave[n]) * part / (1 - 2 * part)
+    at, value, leave, arrive = (
+        np.array(column) for column in (track.at, track.value, track.leave, track.arrive)
+    )
+    swing = np.abs(np.diff(value, prepend=value[:1]))
+    share = np.maximum(NEAR_SHARE, NEAR_DEGREES / np.maximum(swing, 2 * NEAR_DEGREES))
+    part = 0.52 * np.cbrt(share)
+    unnoticed = (arrive - leave) * part / (1 - 2 * part)
+    begun = np.maximum(np.concatenate((at[:1], at[:-1])), np.rint(leave - unnoticed))
+    ended = np.minimum(at, np.rint(arrive + unnoticed))
+    return begun.astype(np.int64).tolist(), ended.astype(np.int64).tolist()
 
 
 def _without_short_cuts(found: list[Excursion]) -> list[Excursion]:

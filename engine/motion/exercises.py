@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from penstock.engine.motion.signals import LEAN
+from penstock.engine.motion.signals import LEAN, ROTATION
 
 
 @dataclass(slots=True, frozen=True)
@@ -28,6 +28,7 @@ WEIGHTS: Final = {
     "elbow_flexion": 0.8,
     "shoulder_elevation": 1.0,
     "forearm_elevation": 0.7,
+    ROTATION: 0.5,
     LEAN: 0.6,
     "leg_height": 0.8,
     "wrist_height": 0.7,
@@ -43,7 +44,7 @@ _HIP = ("hip_flexion", "leg_height")
 _KNEE = ("knee_flexion", "hip_flexion", "leg_height")
 _ELBOW = ("elbow_flexion", "wrist_height")
 _SHOULDER = ("shoulder_elevation", "forearm_elevation", "wrist_height")
-_TURNED = ("forearm_elevation", "elbow_flexion", "wrist_height")
+_TURNED = (ROTATION, "forearm_elevation", "elbow_flexion", "wrist_height")
 _LEAN = (LEAN, "hip_flexion")
 _STAND = Guide(_KNEE, lowers=False, rests_high=True)
 _HIP_UP = Guide(_HIP, lowers=False)

@@ -87,14 +87,14 @@ def hidden(track: Track, tops: list[bool], usual: Rhythm) -> tuple[dict[int, int
 
     Second come the turns beside gaps that the time leaves room for.
     """
-    if len(usual.cycles) < _LEAST_CYCLES:
-        return {}, set()
     unseen, departs = track.unseen(), track.departs()
+    if len(usual.cycles) < _LEAST_CYCLES or not any(unseen):
+        return {}, set()
     last = len(track) - 1
     certain = [n for n in range(last + 1) if not track.gap[n] or n in (0, last)]
     found: dict[int, int] = {}
     timed: set[int] = set()
-    levels = _levels(track, tops) if any(unseen) else (0.0, 0.0)
+    levels = _levels(track, tops)
     for a, b in pairwise(certain):
         blind = unseen[a + 1 : b + 1]
         if not any(blind):

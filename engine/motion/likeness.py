@@ -12,7 +12,6 @@ What a gap cut through is judged by the time instead, as little of its pattern w
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 from typing import Final
@@ -21,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.engine.motion.excursions import Excursion
-from penstock.engine.motion.signals import LEAN, SIDED, SIDES
-from penstock.engine.motion.track import Track
+from penstock.engine.motion.signals import LEAN, ROTATION, SIDED, SIDES
+from penstock.engine.motion.track import Track, quantile
 
 Matrix = npt.NDArray[np.float64]
 
@@ -44,23 +43,26 @@ _PAUSE_PERIODS: Final = 2.5
 _LEAST_PATTERNS: Final = 3
 
 
-def alike(tracks: Mapping[str, Track], found: list[Excursion]) -> list[Excursion]:
+def alike(tracks: Mapping[str, Track], found: list[Excursion], joint: str) -> list[Excursion]:
     """Take out what is another motion than the rest; what is hidden goes with its neighbour."""
     seen = [one for one in found if one.seen]
     if len(seen) < _LEAST_PATTERNS:
         return found
-    places = _places(tracks, seen)
+    places = _places(tracks, seen, joint)
     likeness = _likeness(places[:, 1] - (places[:, 0] + places[:, 2]) / 2)
-    seen = [replace(one, likeness=like) for one, like in zip(seen, likeness.tolist(), strict=True)]
-    middle = median(likeness.tolist())
+    likes = likeness.tolist()
+    seen = [one._replace(likeness=like) for one, like in zip(seen, likes, strict=True)]
+    middle = median(likes)
     spread = median(np.abs(likeness - middle).tolist())
-    pause = _PAUSE_PERIODS * median([b.turn - a.turn for a, b in pairwise(seen)])
-    at_edges = middle - max(_LIKE_EDGE, _EDGE_SPREADS * spread)
+    apart = [b.turn - a.turn for a, b in pairwise(seen)]
+    pause = _PAUSE_PERIODS * median(apart)
+    at_edges = max(_LIKE, middle - max(_LIKE_EDGE, _EDGE_SPREADS * spread))
+    parted = [True, *(time > pause for time in apart), True]
     left = []
     for n, one in enumerate(seen):
         least = _least(one)
-        if least == _LIKE and any(_edges(seen, range(len(seen)), n, pause)):
-            least = max(least, at_edges)
+        if least == _LIKE and (parted[n] or parted[n + 1]):
+            least = at_edges
         if one.likeness > least:
             left.append(n)
     kept = {seen[n].turn: seen[n] for n in _in_place(seen, left, _away(places), pause)}
@@ -107,7 +109,7 @@ def _in_place(seen: list[Excursion], left: list[int], away: Matrix, pause: float
     return left
 
 
-def _places(tracks: Mapping[str, Track], found: list[Excursion]) -> Matrix:
+def _places(tracks: Mapping[str, Track], found: list[Excursion], joint: str) -> Matrix:
     """Give where the body was: repetitions x (beginning, turn, end) x signals."""
     times = np.array(
         [
@@ -125,6 +127,9 @@ def _places(tracks: Mapping[str, Track], found: list[Excursion]) -> Matrix:
     right = np.array([one.side == "right" for one in found])[:, None]
     columns = []
     for name in SIDED:
+        # How forearms are turned is hardly known in a picture, and part of few exercises.
+        if name == ROTATION and joint != ROTATION:
+            continue
         left_one, right_one = (values.get(f"{name}_{side}", still) for side in SIDES)
         # The working side first, so that alternating sides do alike.
         columns.append(np.where(right, right_one, left_one))
@@ -168,6 +173,6 @@ def _likeness(patterns: Matrix) -> Matrix:
     cosines = pattern @ pattern.T / np.sqrt(sizes + 1e-9)
     ratio = np.sqrt(np.minimum(squares, squares.T) / (np.maximum(squares, squares.T) + 1e-9))
     size = np.sqrt(np.diagonal(squares))
-    weight = np.minimum(size, np.percentile(size, 75))
+    weight = np.minimum(size, quantile(size.tolist(), 0.75))
     found: Matrix = cosines[np.argmax((cosines * np.abs(cosines) * ratio) @ weight)]
     return found

@@ -1,11 +1,12 @@
-"""The points of many signals behind one another, and the turns that are found among them.
+"""Rows of samples behind one another, and the swings that they make.
 
-A row is one signal of one session: its last final turn and its provisional one, as its tail keeps
-them, then its samples of this block. All that is asked of a point (when, how long unseen, how far
-to the next) is answered for all rows in one array operation.
+A row is one signal of one session. In front of a block's samples stand the two points that the
+block before left open: `a`, the last turn that is final, and `b`, the newest and provisional one.
+Rows are tables while they are looked up, and one long line of what was seen while it is scanned.
 """
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,15 @@ from penstock.engine.motion.turns import (
 )
 from penstock.engine.motion.zigzag import turning_points
 
-_ROWS = len(SIGNALS)
+# The columns of a row before its first sample: those of `a` and of `b`.
+POINTS: Final = 2
+
+Rows = npt.NDArray[np.intp]
+
+
+def nearness(swing: Floats) -> Floats:
+    """Give how near to a turn is near, where the swing from or to it is so large."""
+    return np.maximum(np.float32(NEAR_DEGREES), np.float32(NEAR_SHARE) * np.abs(swing))
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -33,112 +42,78 @@ class Swings:
     """
 
     turns: Records
-    rows: npt.NDArray[np.intp]
+    rows: Rows
     leave_ms: Times
     arrive_ms: Times
 
 
-def nearness(swing: Floats) -> Floats:
-    """Give how near to a turn is near, where the swing from or to it is so large."""
-    return np.maximum(np.float32(NEAR_DEGREES), np.float32(NEAR_SHARE) * np.abs(swing))
+@dataclass(slots=True, frozen=True, eq=False)
+class Table:
+    """Some rows' points, column by column: a, b, then the block's samples.
+
+    `rows` says which of the tails they are. A value is NaN where nothing was seen. `at` are times,
+    `blind` for how long the row was not seen from its beginning up to a point, and `gap` how long
+    the gap before it was.
+    """
+
+    rows: Rows
+    value: Floats
+    speed: Floats
+    at: Times
+    blind: Times
+    gap: Times
 
 
 class Line:
-    """All rows' points behind one another: a row's a and b, then its samples that were seen."""
+    """All points of a table that were seen."""
 
-    __slots__ = (
-        "blinds", "column", "gaps", "old", "place", "row", "session", "speed", "times", "value"
-    )  # fmt: skip
+    __slots__ = ("old", "place", "row", "rows", "speed", "table", "value")
 
-    def __init__(
-        self, old: Records, samples: Floats, speeds: Floats, seen: npt.NDArray[np.bool_]
-    ) -> None:
-        rows, width = len(samples), samples.shape[1] + 2
-        there = np.empty((rows, width), np.bool_)
-        there[:, 0], there[:, 1], there[:, 2:] = old["points"] > 1, old["points"] > 0, seen
-        values = np.empty((rows, width), np.float32)
-        values[:, 0], values[:, 1], values[:, 2:] = old["a"], old["b"], samples
-        fast = np.empty((rows, width), np.float32)
-        fast[:, 0], fast[:, 1], fast[:, 2:] = old["b_speed"], old["open_speed"], speeds
-        places = np.flatnonzero(there)
-        self.value, self.speed = values.ravel()[places], fast.ravel()[places]
-        self.row = np.repeat(np.arange(rows), there.sum(axis=1))
-        # 0 is a, 1 is b, and 2 the first sample.
-        self.column = places - self.row * width
-        self.old = old
+    def __init__(self, old: Records, table: Table) -> None:
+        self.old: Any = old
+        self.table = table
+        self.rows = table.rows
+        there = np.isfinite(table.value)
+        # Where each point is in the table, and in which of its rows.
+        self.place = np.flatnonzero(there)
+        numbers = np.arange(len(there), dtype=np.int32)
+        self.row = np.repeat(numbers, np.count_nonzero(there, axis=1))
+        self.value = table.value.ravel()[self.place]
+        self.speed = table.speed.ravel()[self.place]
 
-    def when(
-        self, times: Times, session: Column, place: Column, gaps: Times, blinds: Times
-    ) -> None:
-        """Take what tells of times and gaps: by sessions, and by the places of broken rows."""
-        self.times, self.session, self.place = times, session, place
-        self.gaps, self.blinds = gaps, blinds
-
-    def at(self, where: Column) -> Column:
-        """Tell the times of points."""
-        row, column = self.row[where], self.column[where]
-        sample = self.times[self.session[row], np.maximum(column - 2, 0)]
-        old = self.old
-        return np.where(
-            column > 1, sample, np.where(column == 1, old["b_ms"][row], old["a_ms"][row])
-        )
-
-    def blind(self, where: Column) -> Column:
-        """Tell for how long the rows were not seen, from their beginning up to these points."""
-        row, column = self.row[where], self.column[where]
-        old, place = self.old, self.place[row]
-        found = old["blind"][row].astype(np.int64)
-        if self.blinds.size:
-            told = self.blinds[place, np.maximum(column - 2, 0)]
-            found = np.where(place >= 0, told, found)
-        return np.where(
-            column > 1, found, np.where(column == 1, old["b_blind"][row], old["a_blind"][row])
-        )
-
-    def gap(self, where: Column) -> Column:
+    def _gap(self, where: Column, column: Column, row: Rows) -> Times:
         """Tell the longer of the gaps beside points."""
-        row, column = self.row[where], self.column[where]
-        old = self.old
-        found = np.where(column == 1, old["b_gap"][row], 0).astype(np.int64)
-        if not self.gaps.size:
-            return found
-        place = self.place[row]
-        left = self.gaps[place, np.maximum(column - 2, 0)]
-        found = np.where((column > 1) & (place >= 0), left, found)
+        gap = self.table.gap.ravel()
         after = np.minimum(where + 1, len(self.row) - 1)
-        right = self.gaps[place, np.maximum(self.column[after] - 2, 0)]
-        # b has its next sample here only when it was the newest one.
-        beside = (place >= 0) & (self.row[after] == row) & (after != where) & (column > 0)
-        beside &= (column > 1) | (old["b_ms"][row] == old["newest_ms"][row])
-        return np.maximum(found, np.where(beside, right, 0))
+        # b has its next sample here only when it was the newest one; a never has.
+        newest = self.old["b_ms"][row] == self.old["newest_ms"][row]
+        beside = (self.row[after] == self.row[where]) & (after != where)
+        beside &= (column >= POINTS) | ((column == 1) & newest)
+        return np.maximum(gap[self.place[where]], np.where(beside, gap[self.place[after]], 0))
 
-    def swings(self, new: Records, floors: Floats, numbers: npt.NDArray[np.intp]) -> Swings:
+    def swings(self, new: Records, floors: Floats) -> Swings:
         """Find the turns, write what goes on into the new tails, give what is final.
 
-        `numbers` are the rows' own.
+        `floors` are those of the tails.
         """
         if not len(self.row):
             nothing = np.zeros(0, np.int64)
             return Swings(np.zeros(0, TURN), nothing.astype(np.intp), nothing, nothing)
-        places = turning_points(self.value, self.row, floors)
-        row = self.row[places]
+        places = turning_points(self.value, self.row, floors[self.rows])
+        own = self.row[places]
         count = len(places)
         follows = np.zeros(count, np.bool_)  # the place before it is of the same row
-        follows[1:] = row[1:] == row[:-1]
+        np.equal(own[1:], own[:-1], out=follows[1:])
         ends = np.ones(count, np.bool_)  # the last of its row
-        ends[:-1] = ~follows[1:]
-        value, at, blind, gap = (
-            self.value[places],
-            self.at(places),
-            self.blind(places),
-            self.gap(places),
-        )
-        ways = self._ways(places, follows, at, blind)
+        np.logical_not(follows[1:], out=ends[:-1])
+        at, blind, column, row = self._told(places)
+        value, gap = self.value[places], self._gap(places, column, row)
+        ways = self._ways(places, follows, ends, at, blind)
         swing = np.zeros(count, np.float32)  # away from it
-        swing[:-1] = np.abs(np.diff(value))
+        np.abs(value[1:] - value[:-1], out=swing[:-1])
         swing[ends] = 0
-        told = (self.column[places] == 0) & (self.old["final"][row] > 0)
-        final = np.flatnonzero(~ends & (swing >= floors[row]) & ~told)
+        reached = swing >= floors[row]
+        final = np.flatnonzero(reached & ~ends & ((column > 0) | (self.old["final"][row] == 0)))
         # What goes on: the last two of each row.
         last = np.flatnonzero(ends)
         at_row = row[last]
@@ -148,7 +123,7 @@ class Line:
         new["a_ms"][at_row] = np.where(two, at[a], 0)
         new["a"][at_row] = np.where(two, value[a], 0)
         new["a_blind"][at_row] = np.where(two, blind[a], 0)
-        new["final"][at_row] = two & (swing[a] >= floors[at_row])
+        new["final"][at_row] = two & reached[a]
         for name, found in (
             ("b_ms", at),
             ("b", value),
@@ -164,15 +139,19 @@ class Line:
             ("open_speed", ways.out_speed),
         ):
             new[name][at_row] = found[last]
-        np.add.at(new["path"], row[final], swing[final])
+        # In their order and without a field's stride, which is far quicker.
+        path = new["path"].copy()
+        np.add.at(path, row[final], swing[final])
+        new["path"] = path
         before = np.where(follows, np.concatenate(([0], blind[:-1])), blind)
+        leave, arrive, numbers = ways.leave[final], ways.arrive[final], row[final]
         return Swings(
             records(
-                numbers[row[final]] % _ROWS,
+                numbers % len(SIGNALS),
                 at[final],
                 value[final],
-                ways.leave[final],
-                ways.arrive[final],
+                leave,
+                arrive,
                 ways.leave_blind[final],
                 ways.arrive_blind[final],
                 blind[final],
@@ -180,66 +159,85 @@ class Line:
                 gap[final],
                 ways.speed[final],
             ),
-            numbers[row[final]],
-            ways.leave[final],
-            ways.arrive[final],
+            numbers,
+            leave,
+            arrive,
         )
 
     def _ways(
-        self, places: Column, follows: npt.NDArray[np.bool_], at: Column, blind: Column
+        self,
+        places: Column,
+        follows: npt.NDArray[np.bool_],
+        ends: npt.NDArray[np.bool_],
+        at: Times,
+        blind: Times,
     ) -> "_Ways":
         """Find when each turn was left for the next, and when the next was come near to."""
-        old, far = self.old, len(self.row)
-        everywhere = np.arange(far, dtype=np.int32)
-        lengths = np.diff(places, append=far)
+        far = len(self.row)
+        until = np.append(places[1:], far)
+        lengths = until - places
         # Samples before a row's first turn belong to no way; they would go to the row before.
-        turns = np.arange(len(places))
-        way = np.repeat(turns, lengths)
-        if places[0]:
-            way = np.concatenate((np.zeros(places[0], np.intp), way))
-        value = self.value[places]
-        own = self.row == self.row[places][way]
+        lengths[0] += places[0]
+        own = self.row == np.repeat(self.row[places], lengths)
         own[: places[0]] = False
+        value = self.value[places]
         # How far it is to the next turn; where that is not known, how far it was from the last.
-        swing = np.diff(value, append=np.float32(0))
-        ends = ~np.append(follows[1:], False)
-        swing[ends] = np.where(follows, np.diff(value, prepend=np.float32(0)), 0)[ends]
+        step = np.diff(value)
+        swing = np.append(step, np.float32(0))
+        swing[ends] = np.where(follows, np.append(np.float32(0), step), 0)[ends]
         within = nearness(swing)
-        near = np.abs(self.value - value[way]) <= within[way]
-        near &= own
-        left = np.maximum.reduceat(np.where(near, everywhere, np.int32(0)), places)
-        # The points a and b stand for samples of earlier blocks.
-        column, row = self.column[left], self.row[left]
-        out = np.where(
-            column > 1,
-            self.at(left),
-            np.where(column == 1, old["q_ms"][row], old["b_leave"][row]),
+        span = np.repeat(within, lengths)
+        close = np.abs(self.value - np.repeat(value, lengths)) <= span
+        close &= own
+        upwards = np.arange(far, dtype=np.int32)
+        left = np.maximum.reduceat(close * upwards, places)
+        out_speed = np.maximum.reduceat(self.speed * own, places)
+        close = (
+            np.abs(self.value - np.repeat(np.append(value[1:], np.float32(np.inf)), lengths))
+            <= span
         )
-        out_blind = np.where(
-            column > 1,
-            self.blind(left),
-            np.where(column == 1, old["q_blind"][row], old["b_leave_blind"][row]),
-        )
-        out_speed = np.maximum.reduceat(np.where(own, self.speed, np.float32(0)), places)
-        goal = np.append(value[1:], np.inf).astype(np.float32)
-        near = np.abs(self.value - goal[way]) <= within[way]
-        near &= own
-        near &= everywhere > left[way]
-        came = np.minimum.reduceat(np.where(near, everywhere, np.int32(far)), places)
-        came = np.minimum(came, np.append(places[1:], far))
+        close &= own
+        close &= upwards > np.repeat(left, lengths)
+        # The first that is near is the one with the most behind it.
+        came = far - np.maximum.reduceat(close * (far - upwards), places)
+        came = np.minimum(came, until)
         into = np.where(follows, np.concatenate((places[:1], came[:-1])), places)
-        stands = follows & (self.column[into] == 1)
-        row = self.row[into]
+        out, out_blind = self._left(left)
+        arrive, arrive_blind = self._came(into, follows)
         return _Ways(
             _into(out, at, follows),
             _into(out_blind, blind, follows),
-            np.where(stands, old["b_arrive"][row], self.at(into)),
-            np.where(stands, old["b_arrive_blind"][row], self.blind(into)),
+            arrive,
+            arrive_blind,
             _into(out_speed, np.zeros(len(places), np.float32), follows),
             out,
             out_blind,
             out_speed,
         )
+
+    def _left(self, where: Column) -> tuple[Times, Times]:
+        """Tell when these points were, each the last near its turn; then what was blind by then."""
+        at, blind, column, row = self._told(where)
+        open_ = np.flatnonzero(column < POINTS)
+        newest, row, old = column[open_] == 1, row[open_], self.old
+        at[open_] = np.where(newest, old["q_ms"][row], old["b_leave"][row])
+        blind[open_] = np.where(newest, old["q_blind"][row], old["b_leave_blind"][row])
+        return at, blind
+
+    def _came(self, where: Column, follows: npt.NDArray[np.bool_]) -> tuple[Times, Times]:
+        """Tell the same of points that are each the first near its turn."""
+        at, blind, column, row = self._told(where)
+        newest = np.flatnonzero(follows & (column == 1))
+        row = row[newest]
+        at[newest], blind[newest] = self.old["b_arrive"][row], self.old["b_arrive_blind"][row]
+        return at, blind
+
+    def _told(self, where: Column) -> tuple[Times, Times, Column, Rows]:
+        """Give points' times, what was blind up to them, their columns and their rows."""
+        place, number = self.place[where], self.row[where]
+        column = place - number * self.table.value.shape[1]
+        at, blind = self.table.at.ravel()[place], self.table.blind.ravel()[place]
+        return at, blind, column, self.rows[number]
 
 
 @dataclass(slots=True, frozen=True, eq=False)

@@ -8,6 +8,9 @@ import numpy as np
 from penstock.engine.motion.counting import Counted
 from penstock.engine.motion.excursions import Excursion, Side
 from penstock.engine.motion.track import Track
+from penstock.engine.motion.turns import UNKNOWN
+
+Levels = dict[Side, list[list[float]]]
 
 _SIDES: Final[tuple[Side, ...]] = ("left", "right", "both", "middle")
 # A side that goes through less than this share of the other one does not take part.
@@ -70,29 +73,42 @@ class Repetition(NamedTuple):
     partly: bool = False
 
 
-def repetitions(counted: Counted) -> list[Repetition]:
-    """Tell every repetition that was counted."""
-    departs: dict[Side, list[int]] = {
-        side: track.departs() for side, track in counted.tracks.items()
+def repetitions(counted: Counted, after_ms: int = -1) -> list[Repetition]:
+    """Tell every repetition that was counted and turned after that time."""
+    found = [one for one in counted.excursions if max(0, round(one.turn)) > after_ms]
+    times = np.array([(one.start, one.turn, one.end) for one in found], np.float64)
+    angles: Levels = {
+        side: track.at_times(times).tolist() for side, track in counted.angles.items()
     }
-    return [_told(counted, one, departs) for one in counted.excursions]
+    return [
+        _told(counted, one, {side: levels[n] for side, levels in angles.items()})
+        if one.seen
+        else _hidden(one)
+        for n, one in enumerate(found)
+    ]
 
 
-def _told(counted: Counted, one: Excursion, departs: dict[Side, list[int]]) -> Repetition:
+def _hidden(one: Excursion) -> Repetition:
+    return Repetition(
+        max(0, one.start), max(0, round(one.turn)), max(0, one.end), None, None, None, None, None,
+        None, None, None, None, 1.0, 0.0, one.side, cut=False, seen=False,
+    )  # fmt: skip
+
+
+def _told(counted: Counted, one: Excursion, levels: dict[Side, list[float]]) -> Repetition:
     start, end = max(0, one.start), max(0, one.end)
-    if not one.seen:
-        return Repetition(
-            start, max(0, round(one.turn)), end, None, None, None, None, None, None, None, None,
-            None, 1.0, 0.0, one.side, cut=False, seen=False,
-        )  # fmt: skip
     track = counted.tracks[one.side]
     n = one.number
     ways = [m for m in (n, n + 1) if 0 < m < len(track)]
     smooth = [track.sparc[m] for m in ways]
     jerk = [track.ldlj[m] for m in ways]
-    left, right = _range_of(counted, "left", one), _range_of(counted, "right", one)
+    left = _range_of(counted, "left", one, levels)
+    right = _range_of(counted, "right", one, levels)
     side = one.side
-    degrees = _range_of(counted, side, one)
+    if side == "left":
+        degrees = left
+    else:
+        degrees = right if side == "right" else _range_of(counted, side, one, levels)
     partly = degrees is None and counted.angle == counted.joint
     if partly:
         degrees = max(
@@ -108,7 +124,7 @@ def _told(counted: Counted, one: Excursion, departs: dict[Side, list[int]]) -> R
         max(0, round(one.turn)),
         end,
         track.arrive[n] - track.leave[n] if n else None,
-        departs[one.side][n] - track.arrive[n] if whole else None,
+        track.departs()[n] - track.arrive[n] if whole else None,
         track.arrive[n + 1] - track.leave[n + 1] if n + 1 < len(track) else None,
         degrees,
         left,
@@ -125,13 +141,18 @@ def _told(counted: Counted, one: Excursion, departs: dict[Side, list[int]]) -> R
     )
 
 
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+def _mean(thousandths: list[int]) -> float | None:
+    known = [value / 1000 for value in thousandths if value != UNKNOWN]
     return sum(known) / len(known) if known else None
 
 
-def _range_of(counted: Counted, side: Side, one: Excursion) -> float | None:
-    """Give how far a side's angle went within a repetition; None where a gap hides how far."""
+def _range_of(
+    counted: Counted, side: Side, one: Excursion, levels: dict[Side, list[float]]
+) -> float | None:
+    """Give how far a side's angle went within a repetition; None where a gap hides how far.
+
+    `levels` are the angles when it began, turned and ended.
+    """
     if side == one.side and counted.angle == counted.joint:
         return _of_ways(counted.tracks[side], one.number)
     track = counted.angles.get(side)
@@ -140,9 +161,8 @@ def _range_of(counted: Counted, side: Side, one: Excursion) -> float | None:
     inside = slice(bisect_left(track.at, one.start), bisect_right(track.at, one.end))
     if any(track.gap[inside]):
         return None
-    ends = track.at_times([one.start, one.turn, one.end]).tolist()
-    value = track.value[inside]
-    return float(max(*ends, *value) - min(*ends, *value))
+    value = levels[side] + track.value[inside]
+    return max(value) - min(value)
 
 
 def _of_ways(track: Track, n: int) -> float | None:
@@ -157,18 +177,14 @@ def _of_ways(track: Track, n: int) -> float | None:
 
 def stored(found: list[Repetition]) -> bytes:
     """Give repetitions as bytes, `STORED_BYTES` each."""
-    rows = np.zeros(len(found), _STORED)
-    for row, one in zip(rows, found, strict=True):
-        for name in _STORED.names or ():
-            value = getattr(one, name)
-            if name == "side":
-                value = _SIDES.index(one.side)
-            elif name == "cut":
-                value = one.cut + _PARTLY * one.partly
-            elif value is None:
-                value = _NO_TIME if name.endswith("_ms") else np.nan
-            row[name] = value
-    return rows.tobytes()
+    rows = []
+    for one in found:
+        out, hold, back = (_NO_TIME if at is None else at for at in one[3:6])
+        figures = (np.nan if value is None else value for value in one[6:12])
+        cut = one.cut + _PARTLY * one.partly
+        rest = (one.unseen, one.likeness, _SIDES.index(one.side), cut, one.seen)
+        rows.append((*one[:3], out, hold, back, *figures, *rest))
+    return np.array(rows, _STORED).tobytes()
 
 
 def restored(data: bytes) -> list[Repetition]:

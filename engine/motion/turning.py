@@ -12,8 +12,8 @@ count needs. For each turn the log keeps, besides its time and value, when the s
 the turn before (`leave`), when it came near (`arrive`), how fast it went, and for how long the
 signal was not seen on the way.
 
-Blocks are cut by the frames' number and by nothing else, so
-the result depends on the sequence of frames alone.
+Blocks are cut by the frames' number and by nothing else, so the result depends on the sequence of
+frames alone.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from penstock.engine.motion.line import Line, Swings, nearness
+from penstock.engine.motion.line import POINTS, Line, Rows, Swings, Table, nearness
 from penstock.engine.motion.signals import SIGNALS, Floats
-from penstock.engine.motion.turns import FLOOR_DEGREES, Column, Records, Times
+from penstock.engine.motion.turns import FLOOR_DEGREES, Records, Times
 
 # Where the signal is noisier than that, so many standard deviations of its noise are.
 _FLOOR_NOISES = 3.0
@@ -49,71 +49,112 @@ class Block:
     fresh: npt.NDArray[np.bool_]
     followed: npt.NDArray[np.bool_]
 
-    def smoothed(self, *, ends: bool) -> tuple[Floats, Floats, Floats, npt.NDArray[np.uint32]]:
-        """Give by rows: samples, their speeds, the sum of noise and how many it is the sum of.
+    def smoothed(self, *, ends: bool) -> "_Smoothed":
+        """Take the noise out of the samples, and tell how much it was.
 
         The newest frame has no neighbour yet and waits, unless the session `ends`.
         """
         sessions, frames, _ = self.values.shape
-        values = self.values.transpose(0, 2, 1)
-        apart = np.diff(self.times, axis=1)
-        dense = (apart[:, :-1] <= BLIND_MS) & (apart[:, 1:] <= BLIND_MS)
-        before, middle, after = values[..., :-2], values[..., 1:-1], values[..., 2:]
-        with np.errstate(invalid="ignore"):
-            around = (before + after) / 2
-            around[~np.broadcast_to(dense[:, None], around.shape)] = np.nan
-            off = np.abs(middle - around)
-            known = np.isfinite(off)
-            off[~known] = 0
-            span = (self.times[:, 2:] - self.times[:, :-2]).astype(np.float32)
-            speed = np.abs(after - before) * (1000 / span)[:, None]
-            speed[~known] = 0
-            samples = np.full((sessions, _ROWS, frames - 1 + ends), np.nan, np.float32)
-            samples[..., 1 : frames - 1] = np.where(known, (middle + around) / 2, middle)
-        samples[self.fresh, :, 0] = values[self.fresh, :, 0]
-        speeds = np.zeros_like(samples)
-        speeds[..., 1 : frames - 1] = speed
-        if ends:
-            samples[..., -1] = values[..., -1]
         rows = sessions * _ROWS
-        return (
-            samples.reshape(rows, -1),
-            speeds.reshape(rows, -1),
-            off.sum(axis=-1, dtype=np.float64).reshape(rows),
-            known.sum(axis=-1, dtype=np.uint32).reshape(rows),
+        # Frames first, so that every step runs along the rows of all sessions.
+        values = self.values.transpose(1, 0, 2).reshape(frames, rows)
+        times = self.times.T
+        dense = np.diff(times, axis=0) <= BLIND_MS
+        alone = ~(dense[:-1] & dense[1:])
+        before, middle, after = values[:-2], values[1:-1], values[2:]
+        around = before + after
+        around *= np.float32(0.5)
+        if alone.any():
+            around.reshape(-1, sessions, _ROWS)[alone] = np.nan
+        off = np.abs(middle - around)
+        known = np.isfinite(off)
+        unknown = ~known
+        span = (times[2:] - times[:-2]).astype(np.float32)
+        speed = np.abs(after - before)
+        speed *= np.repeat(1000 / span, _ROWS, axis=1)
+        np.copyto(speed, 0, where=unknown)
+        smooth = around
+        smooth += middle
+        smooth *= np.float32(0.5)
+        np.copyto(smooth, middle, where=unknown)
+        # A row's a and b come in front of its samples.
+        samples = np.full((rows, POINTS + frames - 1 + ends), np.nan, np.float32)
+        speeds = np.zeros_like(samples)
+        inner = slice(POINTS + 1, POINTS + frames - 1)
+        samples[:, inner], speeds[:, inner] = smooth.T, speed.T
+        first = np.where(np.repeat(self.fresh, _ROWS), values[0], np.float32(np.nan))
+        samples[:, POINTS] = low = high = first
+        if ends:
+            samples[:, -1] = values[-1]
+            low, high = np.fmin(first, values[-1]), np.fmax(first, values[-1])
+        return _Smoothed(
+            samples,
+            speeds,
+            np.fmin(low, np.fmin.reduce(smooth, axis=0, initial=np.nan)),
+            np.fmax(high, np.fmax.reduce(smooth, axis=0, initial=np.nan)),
+            np.fmax(off, 0).sum(axis=0, dtype=np.float64),
+            known.sum(axis=0, dtype=np.uint32),
         )
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class _Smoothed:
+    """Samples and their speeds by rows, with POINTS columns left free; the rest by rows alone.
+
+    `noise` is the sum of so many, `noises`, distances of samples from their neighbours' middle.
+    """
+
+    values: Floats
+    speeds: Floats
+    low: Floats
+    high: Floats
+    noise: npt.NDArray[np.float64]
+    noises: npt.NDArray[np.uint32]
 
 
 def turn(tails: Records, block: Block, *, ends: bool = False) -> tuple[Records, Swings, Floats]:
     """Go on from the tails (sessions, SIGNALS); give the new ones, the turns, and the samples."""
-    all_new: Any = tails.reshape(-1).copy()
-    samples, speeds, noise, noises = block.smoothed(ends=ends)
-    times = block.times[:, : samples.shape[1]]
-    low, high = np.fmin.reduce(samples, axis=1), np.fmax.reduce(samples, axis=1)
-    all_new["least"] = np.fmin(all_new["least"], low)
-    all_new["greatest"] = np.fmax(all_new["greatest"], high)
-    followed = np.flatnonzero(block.followed.reshape(-1))
-    old: Records = all_new[followed]
+    old: Any = tails.reshape(-1)
     new = old.copy()
-    new["noise"] += noise[followed]
-    new["noises"] += noises[followed]
-    own, fast = samples[followed], speeds[followed]
-    seen = np.isfinite(own)
-    session = followed // _ROWS
-    place, unseen = _unseen(old, new, seen, times, session)
-    new["seen"] += seen.sum(axis=1, dtype=np.uint32)
+    smoothed = block.smoothed(ends=ends)
+    low, high = smoothed.low, smoothed.high
+    samples = smoothed.values[:, POINTS:]
+    times = block.times[:, : samples.shape[1]]
+    new["least"] = np.fmin(old["least"], low)
+    new["greatest"] = np.fmax(old["greatest"], high)
+    followed = block.followed.reshape(-1)
+    new["noise"] += smoothed.noise * followed
+    new["noises"] += smoothed.noises * followed
+    seen = np.isfinite(samples)
+    new["seen"] += seen.sum(axis=1, dtype=np.uint32) * followed
+    unseen = _unseen(old, new, seen, times, np.flatnonzero(followed))
     deviation = new["noise"] / np.maximum(new["noises"], 1)
     floors = np.maximum(FLOOR_DEGREES, _FLOOR_NOISES * deviation).astype(np.float32)
-    quiet = _quiet(old, low[followed], high[followed], floors) & (place < 0)
-    _rest(old, new, np.flatnonzero(quiet), own, fast, times[session[quiet]])
-    active = np.flatnonzero(~quiet)
-    moving = new[active]
-    line = Line(old[active], own[active], fast[active], seen[active])
-    line.when(times, session[active], place[active], *unseen)
-    swings = line.swings(moving, floors[active], followed[active])
-    new[active] = moving
-    all_new[followed] = new
-    return all_new.reshape(tails.shape), swings, samples
+    quiet = _quiet(old, low, high, floors) & followed
+    quiet[unseen.rows] = False
+    _rest(old, new, np.flatnonzero(quiet), samples, smoothed.speeds[:, POINTS:], times)
+    table = _table(old, np.flatnonzero(followed & ~quiet), smoothed, times, unseen)
+    swings = Line(old, table).swings(new, floors)
+    return new.reshape(tails.shape), swings, samples
+
+
+def _table(old: Records, rows: Rows, smoothed: _Smoothed, times: Times, unseen: "_Unseen") -> Table:
+    values, speeds = smoothed.values[rows], smoothed.speeds[rows]
+    points = old["points"][rows]
+    values[:, 0] = np.where(points > 1, old["a"][rows], np.nan)
+    values[:, 1] = np.where(points > 0, old["b"][rows], np.nan)
+    speeds[:, 0], speeds[:, 1] = old["b_speed"][rows], old["open_speed"][rows]
+    at = np.empty(values.shape, np.int64)
+    at[:, 0], at[:, 1], at[:, POINTS:] = old["a_ms"][rows], old["b_ms"][rows], times[rows // _ROWS]
+    blind = np.empty(values.shape, np.int64)
+    blind[:] = old["blind"][rows, None]
+    blind[:, 0], blind[:, 1] = old["a_blind"][rows], old["b_blind"][rows]
+    gap = np.zeros(values.shape, np.int64)
+    gap[:, 1] = old["b_gap"][rows]
+    # Rows that were not seen now and then are among those that turn.
+    own = np.searchsorted(rows, unseen.rows)
+    gap[own, POINTS:], blind[own, POINTS:] = unseen.gap, unseen.blind
+    return Table(rows, values, speeds, at, blind, gap)
 
 
 def _quiet(old: Records, low: Floats, high: Floats, floors: Floats) -> npt.NDArray[np.bool_]:
@@ -126,51 +167,50 @@ def _quiet(old: Records, low: Floats, high: Floats, floors: Floats) -> npt.NDArr
 
 
 def _rest(
-    old: Records,
-    new: Records,
-    rows: npt.NDArray[np.intp],
-    samples: Floats,
-    speeds: Floats,
-    times: Times,
+    old: Records, new: Records, rows: Rows, samples: Floats, speeds: Floats, times: Times
 ) -> None:
+    """Go on in rows that are quiet: all that changes is when they were last near, and how fast."""
+    if not len(rows):
+        return
     within = nearness(old["b"][rows] - old["a"][rows])
-    near = np.abs(samples[rows] - old["b"][rows, None]) <= within[:, None]
-    newest = near.shape[1] - 1 - near[:, ::-1].argmax(axis=1)
-    any_near = near.any(axis=1)
-    new["q_ms"][rows] = np.where(any_near, times[np.arange(len(rows)), newest], old["q_ms"][rows])
-    new["q_blind"][rows] = np.where(any_near, old["blind"][rows], old["q_blind"][rows])
+    close = np.abs(samples[rows] - old["b"][rows, None]) <= within[:, None]
+    newest = close.shape[1] - 1 - close[:, ::-1].argmax(axis=1)
+    any_close = close.any(axis=1)
+    new["q_ms"][rows] = np.where(any_close, times[rows // _ROWS, newest], old["q_ms"][rows])
+    new["q_blind"][rows] = np.where(any_close, old["blind"][rows], old["q_blind"][rows])
     new["open_speed"][rows] = np.maximum(old["open_speed"][rows], speeds[rows].max(axis=1))
 
 
-def _unseen(
-    old: Records,
-    new: Records,
-    seen: npt.NDArray[np.bool_],
-    times: Times,
-    session: npt.NDArray[np.intp],
-) -> tuple[Column, tuple[Times, Times]]:
-    """Give the gap before each sample, and all that was blind up to it, of rows that have gaps.
+@dataclass(slots=True, frozen=True, eq=False)
+class _Unseen:
+    """Of rows that have gaps: the gap before each sample, and all that was blind up to it."""
 
-    The first array tells by a row's number where it is in the other two; -1 is nowhere.
-    """
-    # Most rows miss so few samples that no gap can be longer than BLIND_MS, wherever they are; the
-    # first column is empty when there was a block before.
+    rows: Rows
+    gap: Times
+    blind: Times
+
+
+def _unseen(
+    old: Records, new: Records, seen: npt.NDArray[np.bool_], times: Times, followed: Rows
+) -> _Unseen:
+    there, session = seen[followed], followed // _ROWS
+    newest_ms = old["newest_ms"][followed]
+    # Most rows never miss two samples running, and then no gap is longer than BLIND_MS; the first
+    # column is empty when there was a block before.
+    missing = ~there[:, 1:]
+    longest = 1 + missing.any(axis=1)
     widest = np.diff(times, axis=1).max(axis=1)[session]
-    missing = seen.shape[1] - 1 - seen[:, 1:].sum(axis=1)
-    newest_ms = old["newest_ms"]
     before_ms = np.where(newest_ms < 0, 0, times[session, 0] - newest_ms)
-    whole = (before_ms + (missing + 1) * widest <= BLIND_MS) & seen[:, -1]
-    new["newest_ms"] = times[session, -1]
+    whole = (before_ms + longest * widest <= BLIND_MS) & there[:, -1]
+    whole &= ~(missing[:, 1:] & missing[:, :-1]).any(axis=1)
+    new["newest_ms"][followed] = times[session, -1]
     broken = np.flatnonzero(~whole)
-    there, own = seen[broken], old[broken]
+    there, rows, newest_ms = there[broken], followed[broken], newest_ms[broken, None]
     at = times[session[broken]]
-    newest = np.maximum.accumulate(np.where(there, at, -1), axis=1)
-    np.maximum(newest, own["newest_ms"][:, None], out=newest)
-    before = np.concatenate((own["newest_ms"][:, None], newest[:, :-1]), axis=1)
-    gap = np.where(there & (before >= 0), at - before, 0)
-    gap[gap <= BLIND_MS] = 0
-    blind = np.cumsum(np.maximum(gap - _SEEN_MS, 0), axis=1) + own["blind"][:, None]
-    new["newest_ms"][broken], new["blind"][broken] = newest[:, -1], blind[:, -1]
-    place = np.full(len(old), -1)
-    place[broken] = np.arange(len(broken))
-    return place, (gap, blind)
+    newest = np.maximum.accumulate(np.where(there, at, newest_ms), axis=1)
+    before = np.concatenate((newest_ms, newest[:, :-1]), axis=1)
+    gap = at - before
+    gap *= there & (before >= 0) & (gap > BLIND_MS)
+    blind = np.cumsum(np.maximum(gap - _SEEN_MS, 0), axis=1) + old["blind"][rows, None]
+    new["newest_ms"][rows], new["blind"][rows] = newest[:, -1], blind[:, -1]
+    return _Unseen(rows, gap, blind)

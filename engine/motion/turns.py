@@ -68,6 +68,7 @@ TAIL: Final = np.dtype(
         ("path", "<f4"),
     ]
 )
+_SPANS = ("leave", "arrive", "blind_before", "blind_moving", "blind_after", "gap")
 _HUNDREDTHS = 10
 _MOST = 65_535
 
@@ -97,15 +98,19 @@ def records(
     turns: Any = np.empty(len(at), TURN)
     turns["signal"], turns["at_ms"] = signal, at
     turns["value"] = np.rint(value * 10)
-    for name, milliseconds in (
-        ("leave", at - leave),
-        ("arrive", at - arrive),
-        ("blind_before", leave_blind - blind_before),
-        ("blind_moving", arrive_blind - leave_blind),
-        ("blind_after", blind - arrive_blind),
-        ("gap", gap),
-    ):
-        turns[name] = np.clip(milliseconds // _HUNDREDTHS, 0, _MOST)
+    spans = np.array(
+        (
+            at - leave,
+            at - arrive,
+            leave_blind - blind_before,
+            arrive_blind - leave_blind,
+            blind - arrive_blind,
+            gap,
+        )
+    )
+    spans //= _HUNDREDTHS
+    for name, span in zip(_SPANS, spans.clip(0, _MOST), strict=True):
+        turns[name] = span
     turns["speed"] = np.clip(np.rint(speed), 0, _MOST)
     turns["sparc"] = turns["ldlj"] = UNKNOWN
     found: Records = turns

@@ -17,45 +17,50 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.intp]
+Rows = npt.NDArray[np.int32] | npt.NDArray[np.intp]
 
 
-def turning_points(values: Floats, rows: Places, floors: Floats) -> Places:
+def turning_points(values: Floats, rows: Rows, floors: Floats) -> Places:
     """Give the places of the turning points in `values`, whose rows follow one another.
 
     A row in which no swing reaches its floor gives its least and its greatest value, or its only
     one.
     """
     places = _extremes(values, rows)
+    value, row = values[places], rows[places]
+    floor = floors[row]
     while True:
-        value, row = values[places], rows[places]
-        together = row[1:] == row[:-1]
-        swing = np.abs(np.diff(value))
-        swing[~together] = np.inf
-        before = np.concatenate(([np.inf], swing[:-1])).astype(np.float32)
-        after = np.concatenate((swing[1:], [np.inf])).astype(np.float32)
+        # The swing into each point, and one behind the last; at a row's edge above all others.
+        swing = np.empty(len(places) + 1, np.float32)
+        np.abs(value[1:] - value[:-1], out=swing[1:-1])
+        swing[np.flatnonzero(row[1:] != row[:-1]) + 1] = np.inf
+        swing[0] = swing[-1] = np.inf
+        before, own, after = swing[:-2], swing[1:-1], swing[2:]
         # Of equal neighbours the later one goes, so that no two neighbours ever go together.
-        small = (swing < floors[row[:-1]]) & (swing <= before) & (swing < after)
-        first, last = np.isinf(before), np.isinf(after)
-        small &= ~(first & last)
-        if not small.any():
+        small = np.flatnonzero((own < floor[:-1]) & (own <= before) & (own < after))
+        # It goes with both its ends, at a row's edge with the outer one; alone in its row it stays.
+        first, last = np.isinf(before[small]), np.isinf(after[small])
+        going = np.concatenate((small[~last], small[~first] + 1))
+        if not len(going):
             return places
-        going = np.zeros(len(places), np.bool_)
-        going[:-1] |= small & ~last
-        going[1:] |= small & ~first
-        places = places[~going]
+        left = np.ones(len(places), np.bool_)
+        left[going] = False
+        stay = np.flatnonzero(left)
+        places, value, row, floor = places[stay], value[stay], row[stay], floor[stay]
 
 
-def _extremes(values: Floats, rows: Places) -> Places:
+def _extremes(values: Floats, rows: Rows) -> Places:
     # Of a plateau the first sample, and of each run up or down its end.
-    new_row = np.ones(len(values), np.bool_)
-    new_row[1:] = rows[1:] != rows[:-1]
-    changed = new_row.copy()
+    begins = np.empty(len(values), np.bool_)
+    begins[:1] = True
+    np.not_equal(rows[1:], rows[:-1], out=begins[1:])
+    changed = begins.copy()
     changed[1:] |= values[1:] != values[:-1]
     places = np.flatnonzero(changed)
-    value, begins = values[places], new_row[places]
+    value, begins = values[places], begins[places]
     rising = value[1:] > value[:-1]
     kept = begins.copy()
     kept[:-1] |= begins[1:]
     kept[-1:] = True
     kept[1:-1] |= rising[1:] != rising[:-1]
-    return places[kept]
+    return places[np.flatnonzero(kept)]

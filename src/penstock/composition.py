@@ -13,6 +13,7 @@ from penstock.engine.blob_port import BlobStore
 from penstock.engine.deliveries import Deliveries
 from penstock.engine.grants import GrantStatistics
 from penstock.engine.ledger_port import Ledger
+from penstock.engine.media.folder import MediaFolder
 from penstock.engine.policy_desk import PolicyDesk
 from penstock.engine.session import Plant
 from penstock.engine.sessions import Sessions
@@ -26,6 +27,8 @@ from penstock.http.front import Bind, Front, FrontLimits, make_config
 from penstock.http.gates import RateGate, RateLimits
 from penstock.http.health import Readiness
 from penstock.http.known_heads import KnownHeads
+from penstock.http.media_events import MEDIA_EVENTS, MediaEvents
+from penstock.http.media_statistics import MediaStatistics
 from penstock.http.meters import RequestMeter
 from penstock.http.metrics import Exposition, PenstockCollector, Sources
 from penstock.http.policy_metrics import PolicySources
@@ -63,6 +66,7 @@ class Engine:
     desk: PolicyDesk
     blobs: BlobStore
     core: CoreLink
+    folder: MediaFolder
 
 
 def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> Front:
@@ -78,6 +82,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
     known_heads = KnownHeads(settings.token_cache_entries)
     pose = PoseFrames(tokens, known_heads, grants, grants, rate, sessions, clock)
     ends = SessionEnds(tokens, sessions, clock)
+    media = MediaEvents(tokens, grants, grants, rate, plant.writer, clock)
     edge = Edge(CorsRules(settings.cors_origins, settings.cors_max_age_seconds), clock)
     meter = RequestMeter()
     readiness = Readiness(
@@ -100,6 +105,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
                 sessions=sessions.statistics,
                 writer=plant.writer.statistics,
                 deliveries=engine.deliveries.statistics,
+                media=engine.folder.statistics,
                 pacer=plant.pacer.statistics,
                 spool=spool.statistics,
                 spool_health=spool.health,
@@ -118,7 +124,9 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
         PolicyAdmin(users, desk, plant.sluice, clock).surface(),
         load_portal(__version__).surface(),
     ]
-    hot: dict[Route, Surface] = {ENDS: ends}
+    hot: dict[Route, Surface] = {ENDS: ends, MEDIA_EVENTS: media}
+    if "platform" in settings.surfaces:
+        surfaces.append(MediaStatistics(users, engine.ledger, clock).surface())
     runs = None
     if "runs" in settings.surfaces:
         runs = compose_runs(settings, engine.ledger, plant)
@@ -145,6 +153,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
             ends,
             tuple(surfaces),
             None if runs is None else runs.totals,
+            media,
         )
     )
     front_limits = FrontLimits(

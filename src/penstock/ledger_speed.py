@@ -5,7 +5,8 @@ the last is answered. Many submitters make large groups, which is what a ledger 
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ import numpy as np
 import trio
 
 from penstock.engine.ledger_lanes import LedgerLanes
-from penstock.engine.ledger_port import Ledger
+from penstock.engine.ledger_port import Entry, Ledger
 from penstock.engine.receipts import Committed, Lane
 from penstock.engine.records import FinalEntry
 from penstock.errors import StartupError
@@ -37,6 +38,17 @@ class LedgerSpeed:
     p99_ms: float
 
 
+@dataclass(slots=True, frozen=True)
+class Speed:
+    """What was measured of any kind of entry with one number of submitters."""
+
+    submitters: int
+    entries_per_second: float
+    commits_per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
 class _Clock:
     monotonic = staticmethod(time.monotonic)
     unix = staticmethod(time.time)
@@ -44,6 +56,14 @@ class _Clock:
 
 async def measure_new_ledger(settings: Settings, *, seconds: float) -> list[LedgerSpeed]:
     """Measure the ledger that the settings name; StartupError when it is no new one."""
+    await refuse_used(settings)
+    async with open_ledger(settings) as ledger:
+        speeds = await measure(ledger, seconds, _final, Lane.FINAL)
+        return [LedgerSpeed(*astuple(speed)) for speed in speeds]
+
+
+async def refuse_used(settings: Settings) -> None:
+    """Raise StartupError where the settings name a database that holds a ledger."""
     if settings.database_url is not None:
         from penstock.storage.ledger.postgres import look_at_postgres  # noqa: PLC0415
 
@@ -52,24 +72,27 @@ async def measure_new_ledger(settings: Settings, *, seconds: float) -> list[Ledg
             raise StartupError(
                 f"the database {server.database!r} holds a ledger; make an empty one for this"
             )
-    async with open_ledger(settings) as ledger:
-        return await _measure(ledger, seconds)
 
 
-async def _measure(ledger: Ledger, seconds: float) -> list[LedgerSpeed]:
+async def measure(
+    ledger: Ledger, seconds: float, make: Callable[[], Entry], lane: Lane
+) -> list[Speed]:
+    """Commit entries through a lane, with few and with many of them waiting at a time."""
     lanes = LedgerLanes(
         ledger, _Clock(), max_queued_entries=max(_SUBMITTERS), wait_seconds=_WAIT_SECONDS
     )
-    measured = []
+    measured: list[Speed] = []
     async with trio.open_nursery() as nursery:
         await nursery.start(lanes.run)
         for count in _SUBMITTERS:
-            await _submit(lanes, count, time.monotonic() + seconds / 10)  # connections, caches
+            await _submit(
+                lanes, count, time.monotonic() + seconds / 10, make, lane
+            )  # connections, caches
             commits, started = ledger.statistics().commits, time.monotonic()
-            waits = np.array(await _submit(lanes, count, started + seconds)) * 1000
+            waits = np.array(await _submit(lanes, count, started + seconds, make, lane)) * 1000
             took = time.monotonic() - started
             measured.append(
-                LedgerSpeed(
+                Speed(
                     count,
                     len(waits) / took,
                     (ledger.statistics().commits - commits) / took,
@@ -81,15 +104,20 @@ async def _measure(ledger: Ledger, seconds: float) -> list[LedgerSpeed]:
     return measured
 
 
-async def _submit(lanes: LedgerLanes, count: int, until: float) -> list[float]:
+def _final() -> FinalEntry:
+    return FinalEntry(str(uuid4()), "org", "principal", 1, "completed", 0, _BODY)
+
+
+async def _submit(
+    lanes: LedgerLanes, count: int, until: float, make: Callable[[], Entry], lane: Lane
+) -> list[float]:
     waits: list[float] = []
 
     async def submit() -> None:
         while (began := time.monotonic()) < until:
-            entry = FinalEntry(str(uuid4()), "org", "principal", 1, "completed", 0, _BODY)
-            answer = await lanes.enter_nowait(entry, Lane.FINAL).wait()
+            answer = await lanes.enter_nowait(make(), lane).wait()
             if not isinstance(answer, Committed):
-                raise StartupError(f"the ledger refused a final: {answer.reason}: {answer.detail}")
+                raise StartupError(f"the ledger refused it: {answer.reason}: {answer.detail}")
             waits.append(time.monotonic() - began)
 
     async with trio.open_nursery() as nursery:

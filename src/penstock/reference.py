@@ -10,6 +10,7 @@ from penstock.engine.grants import GrantStatistics
 from penstock.engine.lane_queue import LaneStatistics
 from penstock.engine.ledger_lanes import LedgerLanesStatistics
 from penstock.engine.level import Level
+from penstock.engine.media.folder import MediaFolderStatistics
 from penstock.engine.outcomes import Reason, Tally
 from penstock.engine.pacer import PacerStatistics
 from penstock.engine.policy import DEFAULT_POLICY, KNOBS
@@ -195,6 +196,7 @@ def _nothing_yet() -> Sources:
         sessions=lambda: SessionsStatistics(0, 0, 0, 0, 0, 0, 0, 0),
         writer=lambda: WriterStatistics(0, 0, 0, 0.0, 0, 0, 0, 0.0, ledger=ledger),
         deliveries=lambda: DeliveriesStatistics(0, 0, 0, 0, 0, None, None, OutboxState(0, None, 0)),
+        media=lambda: MediaFolderStatistics(0, 0),
         pacer=lambda: PacerStatistics(0, 0.0, 0.0),
         spool=lambda: SpoolStatistics(0, 0, 0, 0, 0),
         spool_health=lambda: SpoolHealth(writable=True),

@@ -29,6 +29,7 @@ from penstock.engine.abandonment import Abandonment, AbandonmentLimits
 from penstock.engine.deliveries import Deliveries, DeliveryLimits
 from penstock.engine.ledger_port import Ledger
 from penstock.engine.level import Level
+from penstock.engine.media.folder import MediaFolder
 from penstock.engine.outcomes import FrameLedger
 from penstock.engine.pacer import Pacer
 from penstock.engine.policy_desk import PolicyDesk, StoreUnavailableError
@@ -169,13 +170,15 @@ async def _open_engine(
         await nursery.start(deliveries.run)
         async with open_sessions(plant, spool, ledger, deliveries, limits) as sessions:
             stopping = trio.Event()
-            engine = Engine(plant, spool, ledger, sessions, deliveries, desk, blobs, core)
+            folder = MediaFolder(ledger, writer, clock, lambda: sluice.refuses_bulk)
+            engine = Engine(plant, spool, ledger, sessions, deliveries, desk, blobs, core, folder)
             front = compose_front(settings, engine, stopping)
             service = Service(settings, front, sessions, plant.ledger, writer, desk, stopping)
             poller = front.poller
             senses = Senses(plant, lambda: sessions.live, lambda: poller.statistics().delay_seconds)
             nursery.start_soon(senses.run)
             nursery.start_soon(_expire_policies, desk)
+            nursery.start_soon(folder.run)
             nursery.start_soon(_share_descriptors, settings, front, spool)
             keeping = AbandonmentLimits(
                 settings.session_idle_seconds, settings.provisional_keep_seconds

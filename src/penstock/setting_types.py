@@ -10,7 +10,7 @@ from penstock.dev import is_loopback
 
 # HMAC-SHA256 is as strong as its key up to the size of its hash (RFC 7518, section 3.2).
 MIN_SECRET_BYTES = 32
-KNOWN_SURFACES = ("sessions", "core", "runs", "usage", "sync")
+KNOWN_SURFACES = ("sessions", "core", "platform", "runs", "usage", "sync")
 
 
 class Allowed:

@@ -93,7 +93,7 @@ class PostgresLedger:
         for outcome in outcomes:
             self._stored += outcome.verdict is Verdict.STORED
             self._repeated += outcome.verdict is Verdict.REPEATED
-            self._rejected += outcome.verdict in {Verdict.CONFLICT, Verdict.UNFIT}
+            self._rejected += outcome.verdict not in {Verdict.STORED, Verdict.REPEATED}
         return outcomes
 
     async def probe(self) -> None:

@@ -46,6 +46,7 @@ from penstock.engine.ledger_port import (
     Verdict,
 )
 from penstock.engine.level import Level
+from penstock.engine.media.records import MediaEventsOf, MediaOwnerOf
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.pacer import Pacer
 from penstock.engine.policy import DEFAULT_POLICY, Policy
@@ -316,6 +317,10 @@ class FakeFinals:
                 and progress.next_unix_ms <= query.now_unix_ms
             ]
             return sorted(due, key=lambda one: one.progress.next_unix_ms)[: query.limit]
+        if isinstance(query, MediaEventsOf):
+            return []
+        if isinstance(query, MediaOwnerOf):
+            return None
         row = self.rows.get(query.session_id)
         if isinstance(query, FinalOf):
             return row

@@ -2,7 +2,7 @@
 
 
 class ClientError(Exception):
-    """A record could not be taken."""
+    """What was given could not be taken, or not be sent."""
 
 
 class BufferFullError(ClientError):

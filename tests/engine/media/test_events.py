@@ -9,8 +9,8 @@ from penstock.engine.media.events import (
     MAX_SESSION_EVENTS,
     MediaEvent,
     MediaKind,
+    most_before,
     out_of_reach,
-    room_for,
 )
 
 
@@ -46,10 +46,8 @@ def test_the_same_event_has_the_same_id() -> None:
 
 def test_the_last_place_is_for_an_end() -> None:
     """A session that has been flooded can still be ended, once."""
-    assert room_for(MediaKind.HEARTBEAT, MAX_SESSION_EVENTS - 2)
-    assert not room_for(MediaKind.HEARTBEAT, MAX_SESSION_EVENTS - 1)
-    assert room_for(MediaKind.SESSION_END, MAX_SESSION_EVENTS - 1)
-    assert not room_for(MediaKind.SESSION_END, MAX_SESSION_EVENTS)
+    assert most_before(MediaKind.HEARTBEAT) == MAX_SESSION_EVENTS - 1
+    assert most_before(MediaKind.SESSION_END) == MAX_SESSION_EVENTS
 
 
 def test_a_clock_may_be_wrong_within_reach() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from motion_sets import bent, clock, folded, squats
 from penstock.engine.motion.line import nearness
-from penstock.engine.motion.motion import tracks
+from penstock.engine.motion.log import tracks
 from penstock.engine.motion.turns import NEAR_DEGREES, NEAR_SHARE
 
 

@@ -1,6 +1,7 @@
 """A session's motion: the same however frames came, small, and ready to go on elsewhere."""
 
 from functools import cache
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 
 from penstock.bench.patients import Exercise, Traits, record
 from penstock.engine.motion.metrics import metrics
-from penstock.engine.motion.motion import NO_MOTION, Motion, advance, conclude, dumped, loaded
+from penstock.engine.motion.motion import (
+    NO_MOTION,
+    Motion,
+    advance,
+    conclude,
+    dumped,
+    gaps,
+    loaded,
+)
 from penstock.engine.motion.signals import SIGNALS, measure
 
 
@@ -54,6 +63,33 @@ def test_frames_are_used_once(data: st.DataObject) -> None:
             motion = _folded(times[part], values[part], motion)
         newest = at + 20
     assert motion == _folded(times, values)
+
+
+def test_a_gap_behind_a_frame_that_is_left_out_is_listed() -> None:
+    """A gap is as long as nothing was used, however frames were cut, also after too dense ones."""
+    times = np.array([0, 100, 130, 710, 740, 1310, 1400, 1450, 2045, 9000], np.int64)
+    values = np.zeros((len(times), len(SIGNALS)), np.float32)
+    for cuts in combinations(range(1, len(times)), 2):
+        motion = NO_MOTION
+        for start, end in pairwise((0, *cuts, len(times))):
+            motion = _folded(times[start:end], values[start:end], motion)
+        assert gaps(motion.folded) == [(100, 710), (1400, 2045), (2045, 9000)]
+
+
+def test_many_sessions_at_once_are_as_each_alone() -> None:
+    """Whatever is turned beside it, of any age or exercise, a state is that of its own frames."""
+    kinds = (Exercise.SQUAT, Exercise.SHOULDER_ABDUCTION, Exercise.SIT_TO_STAND)
+    sessions = [_session(seconds, kind)[:2] for kind in kinds for seconds in (90, 240)]
+    motions, at = [NO_MOTION] * len(sessions), 0
+    while live := [n for n, (times, _) in enumerate(sessions) if at < len(times)]:
+        parts = [[one[at : at + 50] for one in sessions[n]] for n in live]
+        times, values = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
+        sizes = [len(part[0]) for part in parts]
+        found = advance([motions[n] for n in live], sizes, times, values)
+        for n, motion in zip(live, found, strict=True):
+            motions[n] = motion
+        at += 50
+    assert motions == [_folded(*session) for session in sessions]
 
 
 def test_asking_changes_nothing() -> None:

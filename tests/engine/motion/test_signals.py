@@ -7,7 +7,9 @@ import pytest
 
 from penstock.bench.patients import Exercise, Traits, record
 from penstock.engine.motion.joints import JOINTS, joint_angles
-from penstock.engine.motion.signals import LEAN, SIGNALS, measure
+from penstock.engine.motion.metrics import metrics
+from penstock.engine.motion.motion import NO_MOTION, advance
+from penstock.engine.motion.signals import LEAN, ROTATION, SIGNALS, Floats, measure
 
 _LEFT = [n for n, name in enumerate(SIGNALS) if name.endswith("_left")]
 _RIGHT = [n for n, name in enumerate(SIGNALS) if name.endswith("_right")]
@@ -77,3 +79,50 @@ def test_what_is_not_sure_is_not_measured() -> None:
     assert np.isnan(found[:2, knee]).all()
     assert np.isfinite(found[:2, other]).all()
     assert np.isnan(found[2]).all()
+
+
+def _rotating(degrees: Floats) -> Floats:
+    """Stand with the left elbow bent, and turn that forearm: 0 to the camera, 90 outward."""
+    points = np.zeros((len(degrees), 33, 4), np.float32)
+    points[..., 3] = 0.9
+    for landmark, x, y in (
+        (0, 0.0, -0.25), (11, 0.2, 0.0), (13, 0.2, 0.28), (15, 0.2, 0.28), (23, 0.12, 0.5),
+        (25, 0.12, 0.9), (27, 0.12, 1.3), (29, 0.12, 1.35), (31, 0.12, 1.35),
+    ):  # fmt: skip
+        points[:, landmark, :2] = x, y
+        if landmark:
+            points[:, landmark + 1, :2] = -x, y
+    points[:, 31:, 2] = -0.1
+    points[:, 16, 1] += 0.25
+    turn = np.radians(degrees)
+    points[:, 15, 0] += 0.25 * np.sin(turn)
+    points[:, 15, 2] -= 0.25 * np.cos(turn)
+    return points
+
+
+@pytest.mark.parametrize("world", [False, True])
+def test_a_forearm_turns_about_the_upright(*, world: bool) -> None:
+    """With the upper arm at the side, the angle to the line of shoulders is the forearm's turn."""
+    turned = np.linspace(-85, 85, 35, dtype=np.float32)
+    found = measure(_rotating(turned), world=world)
+    _close(found[:, SIGNALS.index(f"{ROTATION}_left")], turned, 0.1)
+    # The other one hangs down all the while.
+    _close(found[:, SIGNALS.index(f"{ROTATION}_right")], 0, 0.1)
+
+
+@pytest.mark.parametrize("world", [False, True])
+@pytest.mark.parametrize("exercise", [None, "shoulder_external_rotation"])
+def test_rotations_with_the_arm_at_the_side_are_counted(
+    *, world: bool, exercise: str | None
+) -> None:
+    """Seven turns of a forearm are seven repetitions of that side, and their range is its turn."""
+    times = np.arange(0, 30_000, 100)
+    phase = np.clip((times - 1000) / 4000, 0, 7)
+    degrees = (-40 + 45 * (1 - np.cos(2 * np.pi * phase))).astype(np.float32)
+    motion = NO_MOTION.told(world=world, exercise=exercise)
+    values = measure(_rotating(degrees), world=world)
+    found = metrics(advance([motion], [len(times)], times, values)[0])["session_metrics"]
+    assert found["rep_count"] == 7
+    assert found["counted_by"] == ROTATION
+    assert found["working_side"] == "left"
+    assert found["rep_range_median_deg"] == pytest.approx(90, abs=3)

@@ -19,10 +19,18 @@ from penstock.engine.records import (
     PolicyEntry,
 )
 
+
+class _NoJson:
+    def __repr__(self) -> str:
+        return "what JSON cannot hold"
+
+
+_NO_JSON = _NoJson()
+
 MakeFinal = Callable[..., FinalEntry]
 MakePolicy = Callable[..., PolicyEntry]
 MakeAudit = Callable[..., AuditEntry]
-STORED, REPEATED, CONFLICT, UNFIT = Verdict
+STORED, REPEATED, CONFLICT, UNFIT, FULL = Verdict
 
 
 def verdicts(outcomes: Any) -> list[Verdict]:
@@ -112,7 +120,7 @@ async def test_the_policy_book_only_goes_forward(site: Any, make_policy: MakePol
 @pytest.mark.parametrize(
     "unfit",
     [
-        {"body": {"x": object()}},
+        {"body": {"x": _NO_JSON}},
         {"body": {1: "x"}},
         {"body": {"x": 2**70}},
         {"ended_unix_ms": 2**70},

@@ -26,7 +26,7 @@ from penstock.engine.core.records import (
 from penstock.engine.ledger_port import Verdict
 from penstock.engine.ports import Purpose, Quota
 
-STORED, REPEATED, CONFLICT, UNFIT = Verdict
+STORED, REPEATED, CONFLICT, UNFIT, _FULL = Verdict
 DAY_MS = 24 * 3600 * 1000
 DAY = 20_000 * DAY_MS
 ALWAYS = Days(0, 40_000 * DAY_MS)

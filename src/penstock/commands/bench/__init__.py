@@ -7,6 +7,7 @@ from penstock.commands.bench.compare import compare
 from penstock.commands.bench.grants import grants
 from penstock.commands.bench.ledger import ledger
 from penstock.commands.bench.load import load
+from penstock.commands.bench.media import media
 from penstock.commands.bench.neighbour import neighbour
 from penstock.commands.bench.peers import peers
 from penstock.commands.bench.policy_cost import policy_cost
@@ -30,6 +31,7 @@ app.command()(policy_cost)
 app.command()(ledger)
 app.command()(sync)
 app.command()(runs)
+app.command()(media)
 app.command()(compare)
 app.command()(show)
 app.command()(grants)
