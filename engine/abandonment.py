@@ -13,11 +13,13 @@ no final, and was touched lately      nothing yet
 no final, and was not                 it is read, and then closed like one in memory
 a final, its replay not stored        nothing: the delivery needs it
 a final, its replay stored            the file is removed
+a provisional final, and more frames  it is read, and then closed like one in memory
 a provisional final, replay stored    the file is kept for as long as a token might hold
 ====================================  ==================================================
 
-Only so many are closed at a time: after an outage there may be thousands, and patients who end
-their sessions go first.
+Only so many are closed, and files read, at a time: after an outage there may be thousands, and
+patients who end their sessions go first. What could not be closed or looked at waits for a while,
+so that it does not stand before the others.
 """
 
 import logging
@@ -29,8 +31,9 @@ import trio
 
 from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.delivery_records import DeliveryOf
+from penstock.engine.endings import EndConflict, Ended, EndUnstored
 from penstock.engine.finals import ClientStatus, EndRequest
-from penstock.engine.ledger_port import Ledger, LedgerUnavailableError
+from penstock.engine.ledger_port import Ledger, LedgerReason, LedgerUnavailableError
 from penstock.engine.ports import Clock, Spool
 from penstock.engine.sessions import Sessions
 
@@ -39,7 +42,7 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 _FILES_LOOK_SECONDS = 5.0
 _MOST_AT_ONCE = 32
-# A file that has to stay is not asked after again before this.
+# A file that has to stay is not asked after again before this, nor what could not be closed.
 _AGAIN_SECONDS = 60.0
 
 
@@ -71,6 +74,7 @@ class Abandonment:
         self._limits = limits
         self._run_blocking = run_blocking
         self._not_before: dict[str, float] = {}
+        self._close_not_before: dict[str, float] = {}
         self.closed = 0
 
     async def run(self) -> None:
@@ -82,39 +86,58 @@ class Abandonment:
     async def _watch_sessions(self, nursery: trio.Nursery) -> None:
         while True:
             await trio.sleep(_LOOK_SECONDS)
+            self._close_not_before = _still_ahead(self._close_not_before, self._clock.monotonic())
             room = _MOST_AT_ONCE - self._sessions.ends_under_way
             for identity, heard_unix in list(self._sessions.abandoned()):
                 if room <= 0:
                     break
-                if not self._sessions.is_ending(identity.session_id):
+                name = identity.session_id
+                if not (name in self._close_not_before or self._sessions.is_ending(name)):
                     room -= 1
                     nursery.start_soon(self._close, identity, heard_unix)
 
     async def _close(self, identity: SessionIdentity, heard_unix: float) -> None:
         request = EndRequest(ClientStatus.ABANDONED, int(heard_unix * 1000), provisional=True)
         outcome = await self._sessions.end(identity, request)
-        self.closed += 1
-        logger.info(
-            "session.closed",
-            extra={"session_id": identity.session_id, "outcome": type(outcome).__name__},
+        session_id = identity.session_id
+        if isinstance(outcome, Ended | EndUnstored):
+            self.closed += 1
+            logger.info("session.closed", extra={"session_id": session_id})
+            return
+        if isinstance(outcome, EndConflict):  # its client was quicker
+            return
+        self._close_not_before[session_id] = self._clock.monotonic() + _AGAIN_SECONDS
+        logger.warning(
+            "session.not_closed",
+            extra={"session_id": session_id, "outcome": type(outcome).__name__},
         )
 
     async def _watch_files(self) -> None:
         while True:
+            more = False
             try:
-                await self._look_at_files()
+                more = await self._look_at_files()
             except LedgerUnavailableError as unavailable:
                 logger.warning("spool.files_not_tidied", extra={"error": unavailable.detail})
-            await trio.sleep(_FILES_LOOK_SECONDS)
+            await trio.sleep(_LOOK_SECONDS if more else _FILES_LOOK_SECONDS)
 
-    async def _look_at_files(self) -> None:
-        now = self._clock.monotonic()
-        names = self._spool.left_behind()
-        known = self._not_before
-        self._not_before = {name: known[name] for name in names if known.get(name, now) > now}
-        for session_id in names:
-            if session_id not in self._not_before:
-                self._not_before[session_id] = now + await self._look_at_file(session_id)
+    async def _look_at_files(self) -> bool:
+        """Look at the files whose time has come; say whether some were left for the next look."""
+        self._not_before = _still_ahead(self._not_before, self._clock.monotonic())
+        most_read = self._sessions.statistics().recovered + _MOST_AT_ONCE
+        for session_id in self._spool.left_behind():
+            if session_id in self._not_before:
+                continue
+            if self._sessions.statistics().recovered >= most_read:
+                return True
+            try:
+                pause = await self._look_at_file(session_id)
+            except LedgerUnavailableError as unavailable:
+                if unavailable.reason is not LedgerReason.CORRUPT:
+                    raise
+                pause = _AGAIN_SECONDS  # this session's trouble, and said where it is looked up
+            self._not_before[session_id] = self._clock.monotonic() + pause
+        return False
 
     async def _look_at_file(self, session_id: str) -> float:
         """Do with a file what is due; give how long it may be left alone then."""
@@ -131,9 +154,13 @@ class Abandonment:
         if final.provisional and age < self._limits.provisional_keep_seconds:
             return min(self._limits.provisional_keep_seconds - age, 3600.0)
         try:
-            await self._run_blocking(self._spool.remove, session_id)
+            await self._sessions.remove_file(final)
         except OSError as error:
             logger.warning(
                 "spool.file_not_removed", extra={"session_id": session_id, "error": str(error)}
             )
         return _AGAIN_SECONDS
+
+
+def _still_ahead(times: dict[str, float], now: float) -> dict[str, float]:
+    return {name: at for name, at in times.items() if at > now}

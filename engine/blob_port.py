@@ -44,6 +44,7 @@ class BlobReason(StrEnum):
     TIMED_OUT = ("blob_timed_out", "The store did not answer in time.")
     DENIED = ("blob_denied", "The store refused the credentials or the rights.")
     BUCKET_MISSING = ("blob_bucket_missing", "The bucket or container does not exist.")
+    BUSY = ("blob_busy", "More replays wait to be stored than may; this one is stored later.")
     CORRUPT = ("blob_corrupt", "The store does not hold what was written to it.")
     CHANGED = ("blob_changed", "The blob was replaced while it was being read.")
     IO_ERROR = ("blob_io_error", "The store answered with an error, or the disk failed.")

@@ -181,6 +181,19 @@ class Endings:
         end = self._ends.get(session_id)
         return end.done if isinstance(end, _Ending) and end.request.provisional else None
 
+    def kept(self, session_id: str) -> Final | None:
+        """Give the final that a session has ended with for good, where it is remembered here."""
+        end = self._ends.get(session_id)
+        return end if isinstance(end, Final) else None
+
+    def is_newest(self, final: Final) -> bool:
+        """Say whether this is the session's newest final, and none is being made."""
+        session_id = final.identity.session_id
+        if final.provisional:
+            known = self._provisional.get(session_id) == final.revision
+            return known and session_id not in self._ends
+        return self.kept(session_id) == final
+
     @property
     def under_way(self) -> int:
         """Count the ends that are under way."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.figures import figures
-from penstock.engine.outcomes import Outcome, Reason, Tally
+from penstock.engine.outcomes import REASONS, Outcome, Reason, Tally
 from penstock.engine.unsent import Unsent
 
 FINAL_VERSION = 2
@@ -71,6 +71,11 @@ class Final:
     session_metrics: dict[str, Any] = field(default_factory=dict)
     rep_metrics: list[dict[str, Any]] = field(default_factory=list)
     media_metrics: dict[str, Any] | None = None
+
+    @property
+    def has_replay(self) -> bool:
+        """Say whether frames of it came to disk, so that there is, or was, a file of them."""
+        return any(REASONS[name].outcome is Outcome.AGGREGATED for name in self.tally)
 
     def plain(self) -> dict[str, Any]:
         """Give JSON-ready values."""

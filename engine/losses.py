@@ -61,11 +61,12 @@ def reasons_of(spans: tuple[Span, ...], gaps: list[tuple[int, int]]) -> dict[int
     """Name for each gap, by its beginning, the reason that explains most of it."""
     found = {}
     for start, end in gaps:
-        # A gap reaches from a frame that is there to the next one: a lost batch lies within.
+        # A gap reaches from a frame that is there to the next one: a lost batch lies within, if
+        # only with one frame. What ends where the gap begins was sent again and has arrived.
         shares: dict[Reason, int] = {}
         for span in spans:
-            shared = min(end, span.end_ms) - max(start, span.start_ms)
-            if shared >= 0:
+            if span.start_ms < end and span.end_ms > start:
+                shared = min(end, span.end_ms) - max(start, span.start_ms)
                 shares[span.reason] = shares.get(span.reason, 0) + shared + 1
         if shares:
             found[start] = max(shares, key=lambda reason: shares[reason]).value

@@ -150,6 +150,10 @@ class Spool(Protocol):
         """Close the session's file; the next append opens it again."""
         ...
 
+    def in_use(self, session_id: str) -> bool:
+        """Say whether this process may append to the session's file as it is. Never blocks."""
+        ...
+
     def touched_unix(self, session_id: str) -> float:
         """Say when a session's file was last written; 0 when there is none."""
         ...

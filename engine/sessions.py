@@ -27,7 +27,7 @@ from penstock.engine.endings import SHUTTING_DOWN, EndDelayed, Endings, EndOutco
 from penstock.engine.finals import EndRequest, Final
 from penstock.engine.folding import fold_recovered, new_checkpoint
 from penstock.engine.inbox import Arrival
-from penstock.engine.ledger_port import Ledger, LedgerUnavailableError
+from penstock.engine.ledger_port import Ledger, LedgerReason, LedgerUnavailableError
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import RecoveryError, Spool, SpoolChunk
 from penstock.engine.session import (
@@ -84,7 +84,8 @@ class _Reading:
     """A file that is being read. What is here is known once `done` is set.
 
     `failure` says why it could not be read; None is success. The file of a session that has `ended`
-    is left alone. A `new` one has neither a final nor a file.
+    is left alone. A `new` one has neither a final with frames nor a file. What is none of these has
+    to be looked for again.
     """
 
     done: trio.Event
@@ -270,11 +271,27 @@ class Sessions:
         self._nursery.start_soon(self._supervise, actor)
         return actor
 
+    async def _final_if_known(self, session_id: str) -> Final | None:
+        """Give a session's final. While the ledger is away, one without a file counts as new.
+
+        Nearly all such sessions are, and their frames cannot wait for the ledger. The late frames
+        of one that has ended gain nothing by it: its end will be told that it has a final.
+        """
+        try:
+            return await self._endings.look_up(session_id)
+        except LedgerUnavailableError as error:
+            if error.reason is LedgerReason.CORRUPT or self._spool.holds(session_id):
+                raise
+            return None
+
     async def _recover(self, session_id: str, reading: _Reading) -> None:
         try:
-            # A session that has ended must not come to life again. A provisional final is no end.
-            final = await self._endings.look_up(session_id)
-            reading.ended = final is not None and not final.provisional
+            # What has ended must not come to life again. A provisional final is no end by itself.
+            final = await self._final_if_known(session_id)
+            # Begun anew without its file, it would take the place of the replay that is stored.
+            reading.ended = final is not None and not (
+                final.provisional and (self._spool.holds(session_id) or not final.has_replay)
+            )
             recovered = None
             if not reading.ended and self._spool.holds(session_id):
                 touched = await self._run_blocking(self._spool.touched_unix, session_id)
@@ -377,13 +394,40 @@ class Sessions:
         return self._endings.under_way
 
     async def revive_file(self, session_id: str) -> Final | None:
-        """Find out what a file is of: it rests here then, unless its session has this final."""
-        if not self._is_known(session_id) and not self.is_ending(session_id):
-            final = await self._endings.look_up(session_id)
-            if final is not None:
-                return final
-            await self._read_file(session_id)
-        return None
+        """Find out what a file is of: it rests here then, unless all of it is in this final."""
+        final = self._endings.kept(session_id)
+        if final is not None:
+            return final
+        if self._is_known(session_id) or self.is_ending(session_id):
+            return None
+        final = await self._endings.look_up(session_id)
+        if final is not None and not final.provisional:
+            return final
+        await self._read_file(session_id)
+        dormant = self._dormant.get(session_id)
+        if final is None or dormant is None:
+            return None
+        # It may have gone on after its final, and its process have died before the next one.
+        if dormant.checkpoint.accepted_frames > final.frames_received:
+            return None
+        self._forget(session_id)
+        return final
+
+    async def remove_file(self, final: Final) -> None:
+        """Remove the file of a session that has this final, unless it goes on; OSError.
+
+        Whoever offers to it meanwhile waits.
+        """
+        session_id = final.identity.session_id
+        busy = self._is_known(session_id) or session_id in self._reading
+        if busy or not self._endings.is_newest(final):
+            return
+        reading = self._reading[session_id] = _Reading(trio.Event(), failure=None)
+        try:
+            await self._run_blocking(self._spool.remove, session_id)
+        finally:
+            del self._reading[session_id]
+            reading.done.set()
 
     async def _supervise(self, actor: SessionActor) -> None:
         session_id = actor.identity.session_id

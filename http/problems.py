@@ -206,6 +206,7 @@ class Problem(Enum):
         500,
         BlobReason.BUCKET_MISSING.meaning,
     )
+    BLOB_BUSY = (BlobReason.BUSY.value, 500, BlobReason.BUSY.meaning)
     BLOB_CORRUPT = (BlobReason.CORRUPT.value, 500, BlobReason.CORRUPT.meaning)
     BLOB_CHANGED = (BlobReason.CHANGED.value, 500, BlobReason.CHANGED.meaning)
     BLOB_IO_ERROR = (BlobReason.IO_ERROR.value, 500, BlobReason.IO_ERROR.meaning)

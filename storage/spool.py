@@ -154,6 +154,10 @@ class SpoolFolder:
         self._left_behind.discard(session_id)
         return recovered
 
+    def in_use(self, session_id: str) -> bool:
+        """Say whether the session's file may grow: it has been recovered or written to here."""
+        return session_id in self._files
+
     def touched_unix(self, session_id: str) -> float:
         """Say when a session's file was last written; 0 when there is none, or nobody can tell."""
         try:

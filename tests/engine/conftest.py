@@ -6,7 +6,7 @@ is the next process.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -15,7 +15,14 @@ import pytest
 import trio
 
 from penstock.engine import wire
-from penstock.engine.blob_port import BlobReason, BlobUnavailableError, Content, StoredBlob
+from penstock.engine.abandonment import Abandonment, AbandonmentLimits
+from penstock.engine.blob_port import (
+    BlobReason,
+    BlobSourceError,
+    BlobUnavailableError,
+    Content,
+    StoredBlob,
+)
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.core_port import CoreUnavailableError
 from penstock.engine.deliveries import Deliveries, DeliveryLimits
@@ -79,6 +86,14 @@ def _decoded(chunk: SpoolChunk) -> tuple[Arrival, ...]:
     )
 
 
+# Told of each step of a fake, before it and after it; raises where the process is to die.
+Fate = Callable[[str], None]
+
+
+def _no_fate(_step: str) -> None:
+    """Let everything go on."""
+
+
 @dataclass(eq=False)
 class FakeSpool:
     """The port `Spool` in memory, failing and dawdling as told; it holds callers to the contract.
@@ -97,6 +112,7 @@ class FakeSpool:
     recoveries: list[str] = field(default_factory=list)
     archive: dict[str, list[SpoolChunk]] = field(default_factory=dict)
     touched: dict[str, float] = field(default_factory=dict)
+    fate: Fate = _no_fate
     _known: set[str] = field(default_factory=set)
     _left: set[str] = field(default_factory=set)
     _unread: set[str] = field(default_factory=set)
@@ -117,7 +133,11 @@ class FakeSpool:
             appending = self.append_seconds if work == self.append else 0.0
             with trio.CancelScope(shield=True):
                 await trio.sleep(self.recover_seconds if recovering else appending)
-            return work(*arguments)
+            step = work.__name__
+            self.fate(f"before {step}")
+            done = work(*arguments)
+            self.fate(f"after {step}")
+            return done
         finally:
             self._in_recovery.difference_update(arguments[:1] if recovering else ())
 
@@ -133,6 +153,7 @@ class FakeSpool:
             assert session_id not in self._in_recovery, "appended to a file that is being read"
             if self.shed is None:
                 self.files.setdefault(session_id, []).append(chunk)
+                self.touched[session_id] = TrioClock().unix()
                 self._known.add(session_id)
                 self._left.discard(session_id)
         return [self.shed] * len(chunks)
@@ -181,10 +202,18 @@ class FakeSpool:
     def left_behind(self) -> list[str]:
         return sorted(self._left)
 
+    def in_use(self, session_id: str) -> bool:
+        return session_id in self._known
+
     def content(self, session_id: str) -> Content:
         assert session_id not in self._known, "read while it is open"
-        members = [a.member for chunk in self.files[session_id] for a in chunk.batches]
-        return lambda: members
+
+        def read() -> list[bytes]:
+            if session_id not in self.files:
+                raise BlobSourceError("there is no such file")
+            return [a.member for chunk in self.files[session_id] for a in chunk.batches]
+
+        return read
 
     def remove(self, session_id: str) -> None:
         for names in (self._known, self._left, self._unread):
@@ -220,14 +249,18 @@ class FakeFinals:
     failure: Exception | None = None
     commit_seconds: float = 0.0
     commits: int = 0
+    fate: Fate = _no_fate
 
     async def commit(self, group: Sequence[Any]) -> list[EntryOutcome]:
         with trio.CancelScope(shield=True):
             await trio.sleep(self.commit_seconds)
         if self.broken is not None:
             raise LedgerUnavailableError(self.broken, "as the test wishes")
+        self.fate("before commit")
         self.commits += 1
-        return [self._store(entry) for entry in group]
+        outcomes = [self._store(entry) for entry in group]
+        self.fate("after commit")
+        return outcomes
 
     def _store(self, entry: Any) -> EntryOutcome:
         if isinstance(entry, Together):
@@ -240,12 +273,26 @@ class FakeFinals:
             self.rows[final.session_id] = final
             older = self.orders.get((final.session_id, final.revision - 1))
             if older is not None and not order.replay_due:
-                self.orders[key] = Progress(older.replay_due, older.replay)
+                self.orders.setdefault(key, Progress(older.replay_due, older.replay))
+            if older is not None and not older.done:
+                older = replace(older, dead=False, superseded=True)
+                self.orders[final.session_id, final.revision - 1] = older
             self.orders.setdefault(key, Progress(order.replay_due))
         else:
             assert isinstance(entry, ProgressEntry)
-            self.orders[entry.session_id, entry.revision] = entry.progress
+            self._go_forward(entry)
         return EntryOutcome(Verdict.STORED)
+
+    def _go_forward(self, entry: ProgressEntry) -> None:
+        key = (entry.session_id, entry.revision)
+        before, after = self.orders[key], entry.progress
+        self.orders[key] = replace(
+            after,
+            replay=after.replay or before.replay,
+            published_unix_ms=before.published_unix_ms or after.published_unix_ms,
+            dead=after.dead and not before.superseded,
+            superseded=before.superseded,
+        )
 
     async def probe(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -259,15 +306,17 @@ class FakeFinals:
         if self.failure is not None and isinstance(query, FinalOf):
             raise self.failure
         if isinstance(query, OutboxCounts):
+            dead = sum(progress.dead for progress in self.orders.values())
             waiting = sum(not progress.done for progress in self.orders.values())
-            return OutboxState(waiting, None, 0)
+            return OutboxState(waiting - dead, None, dead)
         if isinstance(query, DueDeliveries):
             due = [
                 Delivery(self.finals[key], progress)
                 for key, progress in self.orders.items()
-                if not progress.done and progress.next_unix_ms <= query.now_unix_ms
+                if not (progress.done or progress.dead)
+                and progress.next_unix_ms <= query.now_unix_ms
             ]
-            return due[: query.limit]
+            return sorted(due, key=lambda one: one.progress.next_unix_ms)[: query.limit]
         if isinstance(query, MediaEventsOf):
             return []
         if isinstance(query, MediaOwnerOf):
@@ -289,14 +338,17 @@ class FakeBlobs:
     broken: BlobReason | None = None
     put_seconds: float = 0.0
     puts: int = 0
+    fate: Fate = _no_fate
 
     async def put(self, key: str, content: Content, *, supersede: bool = False) -> StoredBlob:
         assert supersede
         await trio.sleep(self.put_seconds)
         if self.broken is not None:
             raise BlobUnavailableError(self.broken, "as the test wishes")
+        self.fate("before put")
         self.puts += 1
         self.blobs[key] = data = b"".join(content())
+        self.fate("after put")
         return StoredBlob(key, len(data), "0" * 64, f"fake://{key}")
 
 
@@ -306,15 +358,22 @@ class FakeCore:
 
     events: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     broken: bool = False
+    failure: Exception | None = None
     publish_seconds: float = 0.0
     calls: int = 0
+    fate: Fate = _no_fate
 
     async def publish(self, event: dict[str, Any]) -> None:
         self.calls += 1
         await trio.sleep(self.publish_seconds)
         if self.broken:
             raise CoreUnavailableError("as the test wishes")
-        self.events[event["session_id"], event["revision"]] = event
+        if self.failure is not None:
+            raise self.failure
+        self.fate("before publish")
+        key = (event["session_id"], event["revision"])
+        assert self.events.setdefault(key, event) == event, "a revision was told in two ways"
+        self.fate("after publish")
 
 
 class InForce(NamedTuple):
@@ -372,6 +431,7 @@ class World:
     blobs: FakeBlobs
     core: FakeCore
     deliveries: Deliveries
+    abandonment: Abandonment
 
     async def end(self, number: int = 1, status: str = "completed", **said: Any) -> Any:
         who = {key: said.pop(key) for key in ("principal", "org") if key in said}
@@ -448,6 +508,9 @@ async def _open_world(
     rest_seconds: float = 60.0,
     end_wait_seconds: float = 10.0,
     idle_seconds: float = 1e9,
+    keep_seconds: float = 3600.0,
+    tidy: bool = False,
+    max_attempts: int = 5,
     blobs: FakeBlobs | None = None,
     core: FakeCore | None = None,
     **knobs: Any,
@@ -488,7 +551,7 @@ async def _open_world(
         core,
         spool,
         clock,
-        DeliveryLimits(outbox_max_attempts=5),
+        DeliveryLimits(max_attempts),
         run_blocking=spool.run_blocking,
         jitter=lambda: 1.0,
     )
@@ -509,6 +572,16 @@ async def _open_world(
             limits,
             run_blocking=spool.run_blocking,
         ) as sessions:
+            abandonment = Abandonment(
+                sessions,
+                spool,
+                cast("Any", finals),
+                clock,
+                AbandonmentLimits(idle_seconds, keep_seconds),
+                run_blocking=spool.run_blocking,
+            )
+            if tidy:
+                nursery.start_soon(abandonment.run)
             yield World(
                 spool,
                 plant,
@@ -520,6 +593,7 @@ async def _open_world(
                 blobs,
                 core,
                 deliveries,
+                abandonment,
             )
         nursery.cancel_scope.cancel()
 
@@ -577,6 +651,18 @@ def make_spool() -> Callable[..., Any]:
 def make_finals() -> Callable[..., Any]:
     """Give the maker of ledgers in memory."""
     return FakeFinals
+
+
+@pytest.fixture(scope="session")
+def make_blobs() -> Callable[..., Any]:
+    """Give the maker of blob stores in memory."""
+    return FakeBlobs
+
+
+@pytest.fixture(scope="session")
+def make_core() -> Callable[..., Any]:
+    """Give the maker of Cores that keep what they are told."""
+    return FakeCore
 
 
 @pytest.fixture(scope="session")
