@@ -63,8 +63,8 @@ from penstock.engine.writer import Writer
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 16
-# Each holds its final. What is over is in the ledger, and taken from there.
-_MOST_UNDER_WAY = 256
+# More than a disk stores in the time that a client waits. What is over is taken from the ledger.
+_MOST_UNDER_WAY = 2048
 _LOOK_SECONDS = 1.0
 # Until what was put off, and did not fail, is looked at again.
 _PUT_OFF_SECONDS = 2.0

@@ -95,8 +95,9 @@ class Final:
             raise ValueError(f"final version {version}, not {FINAL_VERSION}")
         identity = SessionIdentity(plain["session_id"], plain["principal_id"], plain["org_id"])
         names = _PLAIN if version == FINAL_VERSION else _PLAIN_BEFORE
-        values = {name: plain[name] for name in names}
-        return cls(identity, **values | {"status": ClientStatus(values["status"])})
+        values: dict[str, Any] = {name: plain[name] for name in names}
+        values["status"] = ClientStatus(values["status"])
+        return cls(identity, **values)
 
 
 _PLAIN = tuple(name for name in Final.__dataclass_fields__ if name != "identity")

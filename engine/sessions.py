@@ -292,7 +292,7 @@ class Sessions:
             reading.ended = final is not None and not (
                 final.provisional and (self._spool.holds(session_id) or not final.has_replay)
             )
-            recovered = None
+            recovered, touched = None, 0.0
             if not reading.ended and self._spool.holds(session_id):
                 touched = await self._run_blocking(self._spool.touched_unix, session_id)
                 recovered = await self._run_blocking(self._spool.recover, session_id)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ import orjson
 import pytest
 import trio
 
+from ending_clients import EndingClients
 from penstock.storage.replay import read_replay
 
 QUICK = {
@@ -26,25 +28,34 @@ Encode = Callable[..., bytes]
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a disk of 512 KiB where the spool will be; give the data folder."""
-    spool = tmp_path / "data" / "spool"
-    spool.mkdir(parents=True)
+    yield from _mounted(tmp_path / "data" / "spool")
+
+
+@pytest.fixture
+def small_store(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of 512 KiB where the blobs will be; give the data folder."""
+    yield from _mounted(tmp_path / "data" / "blobs")
+
+
+def _mounted(folder: Path) -> Iterator[Path]:
+    folder.mkdir(parents=True)
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "none", spool],  # noqa: S607
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "none", folder],  # noqa: S607
         check=False,
         capture_output=True,
     )
     if mounted.returncode:
         pytest.skip("mounting is not permitted here")
     with ExitStack() as stack:
-        stack.callback(subprocess.run, ["umount", "--lazy", str(spool)], check=True)
-        yield tmp_path / "data"
+        stack.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+        yield folder.parent
 
 
-def _remount(data: Path, how: str) -> None:
+def _remount(data: Path, how: str, folder: str = "spool") -> None:
     subprocess.run(
-        ["mount", "-o", f"remount,{how}", data / "spool"],  # noqa: S607
+        ["mount", "-o", f"remount,{how}", data / folder],  # noqa: S607
         check=True,
         capture_output=True,
     )
@@ -192,3 +203,36 @@ def _fill(path: Path) -> None:
                 pass
         except OSError:
             return
+
+
+async def test_ends_wait_for_room_in_the_store(
+    small_store: Path, serve: Serve, encode_member: Encode
+) -> None:
+    """A full disk of blobs is a reason to ask again; with room, each end is stored and answered."""
+    async with serve(small_store, **QUICK) as service:
+        clients = EndingClients(service, encode_member(20, 1000, noise=True))
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(clients.patient)
+
+            async def full() -> bool:
+                return clients.told_to_wait["500 blob_disk_full"] >= 6
+
+            await _until(full)
+            assert clients.answered
+            _remount(small_store, "size=64m", "blobs")
+            roomy = time.monotonic()
+            await clients.wait_answered(1)
+            took = time.monotonic() - roomy
+            await clients.wait_answered(5)
+            clients.going = False
+        assert await service.stop() == 0
+    assert set(clients.told_to_wait) == {"500 blob_disk_full"}
+    assert len(clients.answered) == clients.begun
+    for number in range(1, clients.begun + 1):
+        blob = service.file(number)
+        assert blob.parent.parent.name == "blobs"
+        assert read_replay(blob).frames == 20
+    print(  # noqa: T201 - figures for the documentation
+        f"{clients.begun} ends, told to wait {dict(clients.told_to_wait)}; 200 after {took:.1f} s"
+    )
