@@ -30,6 +30,7 @@ from penstock.engine.inbox import Arrival
 from penstock.engine.ledger_port import Ledger, LedgerUnavailableError
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import RecoveryError, Spool, SpoolChunk
+from penstock.engine.records import ErasedSession
 from penstock.engine.session import (
     Admitted,
     Plant,
@@ -274,7 +275,9 @@ class Sessions:
         try:
             # A session that has ended must not come to life again. A provisional final is no end.
             final = await self._endings.look_up(session_id)
-            reading.ended = final is not None and not final.provisional
+            reading.ended = final is not None and not (
+                isinstance(final, Final) and final.provisional
+            )
             recovered = None
             if not reading.ended and self._spool.holds(session_id):
                 touched = await self._run_blocking(self._spool.touched_unix, session_id)
@@ -348,6 +351,34 @@ class Sessions:
         self._dormant.pop(session_id, None)
         self._spool.release(session_id)
 
+    # Erasing.
+
+    def of_person(self, principal_id: str) -> list[SessionIdentity]:
+        """Give a person's sessions that have not ended, as far as they are in memory."""
+        known = [actor.identity for actor in self._live.values()]
+        known += [dormant.checkpoint.identity for dormant in self._dormant.values()]
+        return [identity for identity in known if identity.principal_id == principal_id]
+
+    async def erase(self, session_id: str) -> None:
+        """Let go of a session, whatever it does now; it comes to life no more.
+
+        What waits goes to its file first, so that every frame is accounted for.
+        """
+        await self._endings.erase(session_id)
+        while True:
+            if (reading := self._reading.get(session_id)) is not None:
+                await reading.done.wait()
+            elif (actor := self._live.get(session_id)) is not None:
+                gone = self._gone.setdefault(session_id, trio.Event())
+                actor.end_nowait()
+                await gone.wait()
+            elif (dormant := self._dormant.get(session_id)) is not None and _unsaved(dormant):
+                assert dormant.saving is not None  # noqa: S101 - for the type checkers
+                await dormant.saving.wait()
+            else:
+                break
+        self._forget(session_id)
+
     # Sessions that nobody ends.
 
     def abandoned(self) -> Iterator[tuple[SessionIdentity, float]]:
@@ -376,7 +407,7 @@ class Sessions:
         """Count the ends that are under way."""
         return self._endings.under_way
 
-    async def revive_file(self, session_id: str) -> Final | None:
+    async def revive_file(self, session_id: str) -> Final | ErasedSession | None:
         """Find out what a file is of: it rests here then, unless its session has this final."""
         if not self._is_known(session_id) and not self.is_ending(session_id):
             final = await self._endings.look_up(session_id)

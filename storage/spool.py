@@ -34,11 +34,12 @@ from typing import Self
 import structlog
 
 from penstock.engine.blob_port import Content
+from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import Recovered, RecoveryError, SpoolChunk, SpoolHealth, SpoolStatistics
 from penstock.engine.wire import MAX_MEMBER_BYTES
-from penstock.storage.members import encode_chunk
-from penstock.storage.repair import plain_length, repair, write_all
+from penstock.storage.members import MAX_HEADER_BYTES, MembersError, encode_chunk, parse_header
+from penstock.storage.repair import DAMAGED, plain_length, repair, write_all
 from penstock.storage.replay_source import replay_of
 
 SUFFIX = ".bin.gz"
@@ -180,6 +181,29 @@ class SpoolFolder:
                 os.unlink(_name(session_id), dir_fd=self._dir_fd)
             self._overhang.pop(session_id, None)
             self._left_behind.discard(session_id)
+
+    def owner(self, session_id: str) -> SessionIdentity | None:
+        """Say whose a session's file is, by its first header."""
+        try:
+            fd = os.open(_name(session_id), os.O_RDONLY | _PLAIN, dir_fd=self._dir_fd)
+        except OSError:
+            return None
+        try:
+            header, _ = parse_header(os.pread(fd, MAX_HEADER_BYTES, 0))
+        except (OSError, MembersError):
+            return None
+        finally:
+            os.close(fd)
+        return header.before.identity
+
+    def erase(self, session_id: str) -> int:
+        """Remove a session's file and its damaged ends; OSError when the folder keeps them."""
+        files = [path.name for path in (self._folder / DAMAGED).glob(f"{session_id}-*.bin")]
+        for name in files:
+            os.unlink(f"{DAMAGED}/{name}", dir_fd=self._dir_fd)
+        there = (self._folder / _name(session_id)).is_file()
+        self.remove(session_id)
+        return len(files) + there
 
     def probe(self) -> SpoolHealth:
         """Write, sync and remove a small file, and tell how the spool does."""
