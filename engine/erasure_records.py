@@ -1,9 +1,10 @@
 """What the ledger keeps of erasures: whose data is being removed, how far it is, what stays of it.
 
-An erasure is a row that names the person only until it is done; what has been removed is counted in
-it by the transaction that removed it, so that a crash neither loses a count nor doubles it. A session that was erased leaves its
-id and its organisation: by these it is known that nothing may be stored of it again. Who the person
-was is then told by a digest alone, which somebody who knows the id can compare.
+An erasure is a row that names the person only until it is done; what has been removed is counted
+in it by the transaction that removed it, so that a crash neither loses a count nor doubles it. A
+session that was erased leaves its id and its organisation: by these it is known that nothing may be
+stored of it again. Who the person was is then told by a digest alone, which somebody who knows the
+id can compare.
 """
 
 import hashlib
@@ -41,7 +42,7 @@ class EraseSession(Entry):
 
 @dataclass(slots=True, frozen=True)
 class SweptSession(Entry):
-    """Says of an erased session that nothing of it is left outside of the ledger: what there was."""
+    """Says of an erased session that nothing of it is left elsewhere, and what there was."""
 
     session_id: str
     erasure_id: str
@@ -76,7 +77,7 @@ class FinishErasure(Entry):
 
 
 class Erasure(NamedTuple):
-    """An erasure. `principal_id` is None when it is done; the counts are what was removed so far."""
+    """An erasure. `principal_id` is None when it is done; the counts are what is gone so far."""
 
     erasure_id: str
     digest: str

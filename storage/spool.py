@@ -23,6 +23,7 @@ for which `holds` is true since the start is recovered first.
 
 import contextlib
 import errno
+import glob
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -198,12 +199,12 @@ class SpoolFolder:
 
     def erase(self, session_id: str) -> int:
         """Remove a session's file and its damaged ends; OSError when the folder keeps them."""
-        files = [path.name for path in (self._folder / DAMAGED).glob(f"{session_id}-*.bin")]
-        for name in files:
-            os.unlink(f"{DAMAGED}/{name}", dir_fd=self._dir_fd)
         there = (self._folder / _name(session_id)).is_file()
+        damaged = list((self._folder / DAMAGED).glob(f"{glob.escape(session_id)}-*.bin"))
+        for path in damaged:
+            path.unlink(missing_ok=True)
         self.remove(session_id)
-        return len(files) + there
+        return len(damaged) + there
 
     def probe(self) -> SpoolHealth:
         """Write, sync and remove a small file, and tell how the spool does."""

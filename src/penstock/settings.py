@@ -50,6 +50,11 @@ _AT_MOST = (
     ("session_token_ttl_seconds", "session_secret_overlap_seconds"),
     # What is fresh is not stale.
     ("consent_ttl_seconds", "consent_stale_seconds"),
+    # By its final it is known that a session has ended, as long as a token of it holds,
+    ("session_secret_overlap_seconds", "finals_max_age_seconds"),
+    ("provisional_keep_seconds", "finals_max_age_seconds"),
+    # and whose its replay is.
+    ("blob_max_age_seconds", "finals_max_age_seconds"),
 )
 
 
@@ -194,10 +199,16 @@ def _contradictions(
         )
     for lesser, greater in _AT_MOST:
         low, high = getattr(settings, lesser), getattr(settings, greater)
-        if usable(lesser, greater) and low > high:
+        if usable(lesser, greater) and None not in (low, high) and low > high:
             lines.append(
                 f"{lesser}: {low:g}; it must be at most {greater}, {high:g} (from {source(lesser)})"
             )
+    if settings.finals_max_age_seconds is not None and settings.blob_max_age_seconds is None:
+        lines.append(
+            "finals_max_age_seconds: it is set while blob_max_age_seconds is not; without its "
+            "final nobody could tell whose a replay is, so set both "
+            f"(from {source('finals_max_age_seconds')})"
+        )
     if dev and usable("host") and not is_loopback(settings.host):
         lines.append(
             f"host: {settings.host!r}; with --dev it must be a loopback address such as 127.0.0.1 "

@@ -28,6 +28,8 @@ from penstock.engine.records import AuditEntry, AuditPage, FinalEntry
 STORED, REPEATED, CONFLICT, UNFIT = Verdict
 REPLAY = StoredReplay("file:///blobs/x.bin.gz", 528, "ab" * 32)
 NOW = 1_700_000_000_000
+HALF = Progress(replay_due=True, replay=REPLAY)
+DONE = replace(HALF, published_unix_ms=NOW)
 
 
 def name(number: int) -> str:
@@ -91,7 +93,7 @@ async def test_the_longest_due_comes_first_and_not_more_than_asked_for(site: Any
 async def test_progress_is_kept_whole(site: Any) -> None:
     """Every field comes back; an error is an operator's to read."""
     waits = Progress(
-        True, REPLAY, None, attempts=3, next_unix_ms=NOW + 5, error='core: "ä" refused'
+        replay_due=True, replay=REPLAY, attempts=3, next_unix_ms=NOW + 5, error='core: "ä" refused'
     )
     async with site.open() as ledger:
         assert await commit(ledger, both(1), told(1, waits)) == [STORED, STORED]
@@ -110,7 +112,7 @@ async def test_progress_of_nothing_is_a_conflict(site: Any) -> None:
 
 async def test_what_is_done_stays_done(site: Any) -> None:
     """A late report of an earlier attempt takes back neither the replay nor the publication."""
-    done = Progress(True, REPLAY, NOW + 1)
+    done = replace(DONE, published_unix_ms=NOW + 1)
     async with site.open() as ledger:
         await commit(ledger, both(1), told(1, done))
         assert await ledger.read(OutboxCounts()) == (0, None, 0)
@@ -143,7 +145,7 @@ async def test_a_newer_revision_supersedes_what_is_not_done(site: Any, *, dead: 
 async def test_a_newer_revision_leaves_what_is_done(site: Any) -> None:
     """Two revisions, each published once: the older one is not superseded any more."""
     async with site.open() as ledger:
-        await commit(ledger, both(1), told(1, Progress(True, REPLAY, NOW)))
+        await commit(ledger, both(1), told(1, DONE))
         await commit(ledger, both(1, 2))
         await commit(ledger, told(1, Progress(replay_due=True, error="late")))
         assert [d.final.revision for d in await ledger.read(DueDeliveries(NOW, 9))] == [2]
@@ -152,7 +154,7 @@ async def test_a_newer_revision_leaves_what_is_done(site: Any) -> None:
 async def test_a_revision_without_frames_takes_over_the_replay(site: Any) -> None:
     """Of the newest older one: stored already, or still to be stored from the same file."""
     async with site.open() as ledger:
-        await commit(ledger, both(1), told(1, Progress(True, REPLAY, NOW)))
+        await commit(ledger, both(1), told(1, DONE))
         await commit(ledger, both(1, 2, due=False))
         found = (await ledger.read(DeliveryOf(name(1)))).progress
         assert (found.replay, found.replay_due, found.stored) == (REPLAY, True, True)
@@ -169,7 +171,7 @@ async def test_a_revision_without_frames_takes_over_the_replay(site: Any) -> Non
 async def test_a_revision_with_frames_stores_its_own_replay(site: Any) -> None:
     """The blob of the older one has not all of them."""
     async with site.open() as ledger:
-        await commit(ledger, both(1), told(1, Progress(True, REPLAY, NOW)), both(1, 2))
+        await commit(ledger, both(1), told(1, DONE), both(1, 2))
         found = (await ledger.read(DeliveryOf(name(1)))).progress
         assert (found.replay, found.stored) == (None, False)
 
@@ -177,14 +179,14 @@ async def test_a_revision_with_frames_stores_its_own_replay(site: Any) -> None:
 async def test_a_repeated_order_supersedes_nothing(site: Any) -> None:
     """Written again after a lost answer, it must not undo what has happened since."""
     async with site.open() as ledger:
-        await commit(ledger, both(1), both(1, 2), told(1, Progress(True, REPLAY, None), 2))
+        await commit(ledger, both(1), both(1, 2), told(1, HALF, 2))
         assert await commit(ledger, both(1), both(1, 2)) == [REPEATED, REPEATED]
         assert (await ledger.read(DeliveryOf(name(1)))).progress.replay == REPLAY
 
 
 async def test_the_dead_come_back_by_an_operators_wish_only(site: Any) -> None:
     """One session's or all; attempts begin anew, what was stored stays, the last error too."""
-    dead = Progress(True, REPLAY, None, attempts=60, next_unix_ms=NOW + 9, error="core", dead=True)
+    dead = replace(HALF, attempts=60, next_unix_ms=NOW + 9, error="core", dead=True)
     async with site.open() as ledger:
         for n in (1, 2, 3):
             await commit(ledger, both(n), told(n, dead))
@@ -224,7 +226,7 @@ async def test_an_operator_pages_through_what_is_not_done(site: Any) -> None:
     waits = Progress(replay_due=True, attempts=2, next_unix_ms=NOW + 7, error="blob_timed_out")
     async with site.open() as ledger:
         await commit(ledger, *(both(n, at=NOW + n) for n in range(1, 8)))
-        await commit(ledger, told(2, Progress(True, REPLAY, NOW)), told(3, waits))
+        await commit(ledger, told(2, DONE), told(3, waits))
         await commit(ledger, told(5, replace(waits, dead=True)), told(6, replace(waits, dead=True)))
         seen: list[str] = []
         after = ""
@@ -249,7 +251,7 @@ async def test_many_at_once_are_each_delivered_once(site: Any) -> None:
             failed = Progress(replay_due=True, attempts=60, error="core", dead=session % 2 == 0)
             await ledger.commit([told(session, failed)])
             await ledger.commit([RetryEntry(NOW, name(session))])
-            await ledger.commit([told(session, Progress(True, REPLAY, NOW))])
+            await ledger.commit([told(session, DONE)])
 
         async with trio.open_nursery() as nursery:
             for session in range(1, 21):
@@ -272,7 +274,9 @@ STEPS = st.lists(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=STEPS)
-def test_whatever_is_told_in_whatever_order_the_outbox_is_right(sqlite_site: Any, steps: Any) -> None:
+def test_whatever_is_told_in_whatever_order_the_outbox_is_right(
+    sqlite_site: Any, steps: Any
+) -> None:
     """Published stays published, at most the newest revision is on its way, no step is undone."""
 
     async def run() -> None:

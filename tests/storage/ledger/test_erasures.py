@@ -22,9 +22,9 @@ from penstock.engine.erasure_records import (
     AuditsThatName,
     BeginErasure,
     ConsentOrgsOf,
-    ErasureOf,
     EraseRows,
     EraseSession,
+    ErasureOf,
     FinishErasure,
     HoldingsOf,
     NewestErasures,
@@ -73,9 +73,20 @@ def session(number: int, person: str = ANN, org: str = ORG) -> tuple[Any, ...]:
 def figures(number: int, person: str = ANN, org: str = ORG, revision: int = 1) -> AggregateEntry:
     reps = tuple({"rep_number": n} for n in (1, 2, 3))
     return AggregateEntry(
-        name(number), org, person, revision, "completed", False, "", NOW, NOW, 1.0,
-        {"rep_count": 3, "duration_s": 60.0}, reps, {"watch_time_ms": 5},
-    )  # fmt: skip
+        session_id=name(number),
+        org_id=org,
+        principal_id=person,
+        revision=revision,
+        status="completed",
+        provisional=False,
+        exercise_id="",
+        started_unix_ms=NOW,
+        ended_unix_ms=NOW,
+        completeness=1.0,
+        session_metrics={"rep_count": 3, "duration_s": 60.0},
+        rep_metrics=reps,
+        media_metrics={"watch_time_ms": 5},
+    )
 
 
 def consent(person: str, org: str = ORG) -> ConsentEntry:
@@ -278,7 +289,9 @@ async def test_every_table_that_names_somebody_is_erased_from(
     async with sqlite_site.open():
         pass
     with closing(sqlite3.connect(sqlite_site.path)) as db:
-        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        tables = [
+            name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        ]
         naming = {
             table
             for table in tables

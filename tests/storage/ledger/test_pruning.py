@@ -20,7 +20,7 @@ from penstock.engine.retention_records import (
 )
 
 NOW = 1_700_000_000_000
-DONE = Progress(True, StoredReplay("file:///x", 1, "a"), NOW)
+DONE = Progress(replay_due=True, replay=StoredReplay("file:///x", 1, "a"), published_unix_ms=NOW)
 DEAD = Progress(replay_due=True, attempts=60, error="core", dead=True)
 
 
@@ -30,7 +30,8 @@ def name(number: int) -> str:
 
 def final(session: int, revision: int = 1, *, at: int = NOW, said: int = NOW) -> Together:
     entry = FinalEntry(name(session), name(8), name(7), revision, "completed", said, {})
-    return Together((entry, DeliveryEntry(name(session), revision, name(8), True, at)))  # noqa: FBT003
+    order = DeliveryEntry(name(session), revision, name(8), replay_due=True, created_unix_ms=at)
+    return Together((entry, order))
 
 
 def done(session: int, revision: int = 1, progress: Progress = DONE) -> ProgressEntry:
