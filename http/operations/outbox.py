@@ -60,8 +60,9 @@ class Outbox:
         expect(call, "limit", "after", "dead")
         limit, only_dead = limit_of(call), _truth(call, "dead")
         after = id_in_query(call, "after") if "after" in call.query else ""
-        rows = await self.keeping.read(OutboxPage(limit + 1, after, only_dead))
+        # In this order: what is delivered in between is not counted as gone and shown as there.
         counts = await self.keeping.read(OutboxCounts())
+        rows = await self.keeping.read(OutboxPage(limit + 1, after, only_dead))
         oldest = counts.oldest_unix_ms
         return private(
             200,
