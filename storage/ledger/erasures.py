@@ -69,6 +69,16 @@ OF_PEOPLE = (
         "principal_id",
         ("org_id", "principal_id", "exercise_id", "day_unix_ms"),
     ),
+    # Without its tokens, a device sends nothing more.
+    Shelf("sync_tokens", "user_id", ("digest",)),
+    Shelf("sync_batches", "user_id", ("user_id", "device_id", "batch_id")),
+    Shelf("sync_records", "user_id", ("user_id", "kind", "record_id")),
+    Shelf("sync_holdings", "user_id", ("user_id", "device_id", "kind", "record_id")),
+    Shelf("sync_rollups", "user_id", ("user_id", "granularity", "grouped_by", "period", '"key"')),
+    Shelf("sync_devices", "user_id", ("user_id", "device_id")),
+    Shelf("sync_users", "user_id", ("user_id",)),
+    Shelf("usage_days", "user_id", ("user_id", "window_unix_ms")),
+    Shelf("usage_opt_ins", "user_id", ("user_id",)),
 )
 KEPT: Mapping[str, str] = {
     "erasures": "the order itself; it forgets the person when it is done",

@@ -18,7 +18,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -228,6 +228,20 @@ async def open_sqlite_ledger(
     finally:
         writer_thread.close()
         reader_thread.close()
+
+
+def ask_sqlite_file(path: Path, query: Query[T], *, busy_seconds: float = BUSY_SECONDS) -> T:
+    """Answer one question from a ledger's file, and change nothing; LedgerUnavailableError.
+
+    LedgerFaultError where its schema is older than the question.
+    """
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=busy_seconds, uri=True)
+        ) as db:
+            return _run(db, steps_of(query))
+    except sqlite3.Error as error:
+        raise _translated(error) from error
 
 
 def _run(db: sqlite3.Connection, steps: Steps[T]) -> T:

@@ -29,7 +29,6 @@ from penstock.engine.records import AuditEntry, AuditPage
 from penstock.engine.session import Admitted, Refusal
 from penstock.service import Service, open_service
 from penstock.settings import Settings
-from postgres_server import PostgresServer
 
 ORG, ADA = (str(UUID(int=n)) for n in (8, 9))
 ANN, BOB = "aaaaaaaa-0000-4000-8000-00000000000a", "bbbbbbbb-0000-4000-8000-00000000000b"
@@ -122,7 +121,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     if request.param == "sqlite":
         yield {}
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
+    server = request.getfixturevalue("postgres_server")
     with server.database() as name:
         yield {"database_url": SecretStr(server.url(name))}
 
@@ -237,9 +236,9 @@ async def test_a_crash_at_any_step_loses_nothing_of_it(tmp_path: Path, *, after:
         async with open_service(settings(folder), dev=True) as service:
             ledger = service.operations.erasures._ledger
             with trio.fail_after(30):
-                while await ledger.read(OpenErasures()):
+                while await ledger.read(OpenErasures()):  # noqa: ASYNC110 - a task
                     await trio.sleep(0.01)
-                while where(folder, ANN):
+                while where(folder, ANN):  # noqa: ASYNC110 - and the disk
                     await trio.sleep(0.01)
             assert await ledger.read(HoldingsOf(ANN)) == NOTHING
             assert (await ledger.read(HoldingsOf(BOB))).sessions == 1
