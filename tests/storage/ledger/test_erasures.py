@@ -266,7 +266,7 @@ async def test_done_step_by_step_nothing_names_the_person(sqlite_site: Any) -> N
         assert ANN.encode() in _bytes(path)
         await ledger.commit([ORDER])
         while owned := await ledger.read(SessionsOf(ANN, 10)):
-            await ledger.commit([EraseSession(*one, "e1") for one in owned])
+            await ledger.commit([EraseSession(one.session_id, one.org_id, "e1") for one in owned])
             await ledger.commit([SweptSession(one.session_id, "e1", 0, 0) for one in owned])
         while await value(ledger, EraseRows("e1", ANN, 50)):
             pass
