@@ -59,9 +59,11 @@ OF_SESSIONS = (
     "pose_session_metrics",
     "media_session_metrics",
     "exercise_sessions",
+    "media_events",
+    "media_sessions",
 )
 # Where it is written whose a session is.
-OWNED = ("session_finals", "exercise_sessions")
+OWNED = ("session_finals", "exercise_sessions", "media_sessions")
 OF_PEOPLE = (
     Shelf("consents", "principal_id", ("org_id", "principal_id")),
     Shelf(

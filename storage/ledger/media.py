@@ -43,6 +43,7 @@ def put_event(entry: MediaEventEntry) -> Steps[None]:
         " CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS TEXT),"
         " CAST(? AS TEXT), CAST(? AS TEXT) WHERE NOT EXISTS (SELECT 1 FROM media_sessions"
         " WHERE session_id = ? AND (org_id <> ? OR principal_id <> ? OR events >= ?))"
+        " AND NOT EXISTS (SELECT 1 FROM erased_sessions WHERE session_id = ?)"
         " ON CONFLICT (session_id, kind, at_unix_ms) DO NOTHING RETURNING 1",
         (
             event.session_id,
@@ -56,6 +57,7 @@ def put_event(entry: MediaEventEntry) -> Steps[None]:
             event.session_id,
             *owner,
             most_before(event.kind),
+            event.session_id,
         ),
     )
     if not new:
@@ -88,6 +90,8 @@ def _turn_down(event: MediaEvent, owner: tuple[str, str]) -> Steps[None]:
         if kind is None:
             full = f"the session has {events} media events, as many as it may"
             raise RejectedError(Verdict.FULL, full)
+    if not rows:
+        raise RejectedError(Verdict.CONFLICT, "the session was erased")
     raise RepeatedError
 
 

@@ -25,7 +25,7 @@ from penstock.engine.delivery_records import (
 from penstock.engine.ledger_port import Together, Verdict
 from penstock.engine.records import AuditEntry, AuditPage, FinalEntry
 
-STORED, REPEATED, CONFLICT, UNFIT = Verdict
+STORED, REPEATED, CONFLICT, UNFIT, _FULL = Verdict
 REPLAY = StoredReplay("file:///blobs/x.bin.gz", 528, "ab" * 32)
 NOW = 1_700_000_000_000
 HALF = Progress(replay_due=True, replay=REPLAY)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from media_session import good_session
 from penstock.engine.core.grant_records import ConsentEntry, ConsentOf
 from penstock.engine.core.records import (
     AggregateEntry,
@@ -37,11 +38,14 @@ from penstock.engine.erasure_records import (
     stand_in,
 )
 from penstock.engine.ledger_port import Together, Verdict
+from penstock.engine.media.records import MediaEventEntry, MediaEventsOf
+from penstock.engine.media.rollup import NOWHERE
 from penstock.engine.ports import Purpose
 from penstock.engine.records import AuditEntry, AuditPage, ErasedSession, FinalEntry, FinalOf
 from penstock.storage.ledger import erasures
+from penstock.storage.ledger.migrate import load_migrations
 
-STORED, REPEATED, CONFLICT, UNFIT = Verdict
+STORED, REPEATED, CONFLICT, UNFIT, _FULL = Verdict
 NOW = 1_700_000_000_000
 DAY_MS = 24 * 3600 * 1000
 ALWAYS = Days(0, 40_000 * DAY_MS)
@@ -302,3 +306,54 @@ async def test_every_table_that_names_somebody_is_erased_from(
     assert naming <= known, naming - known
     assert known <= set(tables)
     assert all(erasures.KEPT.values())
+
+
+async def test_every_shelf_is_emptied_of_one_person_alone(site: Any) -> None:
+    """Whatever table holds rows of people: each has one of two persons, and one of them stays."""
+    async with site.open() as ledger:
+        await ledger.commit([ORDER])
+        for shelf in erasures.OF_PEOPLE:
+            for person in (ANN, BOB):
+                _fill(site, shelf, person)
+        removed = 0
+        while step := await value(ledger, EraseRows("e1", ANN, 3)):
+            removed += step
+        assert removed == len(erasures.OF_PEOPLE)
+        rows = (await ledger.read(HoldingsOf(ANN)), await ledger.read(HoldingsOf(BOB)))
+        assert [found.rows for found in rows] == [0, len(erasures.OF_PEOPLE)]
+
+
+def _fill(site: Any, shelf: erasures.Shelf, person: str) -> None:
+    """Give a person a row, of whatever values the table takes."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        for step in load_migrations("sqlite"):
+            db.executescript(step.sql)
+        columns = db.execute(f"PRAGMA table_info({shelf.table})").fetchall()
+    row = {
+        f'"{name}"': f"'{person}'" if kind == "TEXT" else "1"
+        for _, name, kind, needed, *_ in columns
+        if needed
+    }
+    names, values = ", ".join(row), ", ".join(row.values())
+    statement = f"INSERT INTO {shelf.table} ({names}) VALUES ({values})"
+    if hasattr(site, "path"):
+        with closing(sqlite3.connect(site.path)) as db, db:
+            db.execute(statement)
+    else:
+        site.sql(statement)
+
+
+async def test_media_events_go_with_their_session(site: Any) -> None:
+    """Whose it is, is known by them as well; a late one of any kind is refused."""
+    first, *later = good_session()
+    owned = (ORG, ANN, NOWHERE)
+    async with site.open() as ledger:
+        for event in (first, *later[:2]):
+            assert await commit(ledger, MediaEventEntry(event, *owned)) == [STORED]
+        await ledger.commit([ORDER])
+        assert await ledger.read(SessionsOf(ANN, 9)) == [(first.session_id, ORG)]
+        assert await value(ledger, EraseSession(first.session_id, ORG, "e1")) == 4
+        late = [MediaEventEntry(event, *owned) for event in (first, later[3])]
+        assert await commit(ledger, *late) == [CONFLICT] * 2
+        assert await ledger.read(MediaEventsOf(first.session_id)) == []
+        assert await ledger.read(SessionsOf(ANN, 9)) == []

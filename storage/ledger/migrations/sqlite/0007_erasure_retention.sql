@@ -30,6 +30,7 @@ CREATE INDEX erased_sessions_unswept ON erased_sessions (erasure_id) WHERE erasu
 CREATE INDEX session_finals_of_person ON session_finals (principal_id);
 CREATE INDEX exercise_sessions_of_person ON exercise_sessions (principal_id);
 CREATE INDEX patient_exercise_logs_of_person ON patient_exercise_logs (principal_id);
+CREATE INDEX media_sessions_of_person ON media_sessions (principal_id);
 CREATE INDEX consents_of_person ON consents (principal_id);
 
 -- How old finals are found: by this service's clock, not by what their clients said.
