@@ -35,6 +35,7 @@ from penstock.engine.endings import EndConflict, Ended, EndUnstored
 from penstock.engine.finals import ClientStatus, EndRequest
 from penstock.engine.ledger_port import Ledger, LedgerReason, LedgerUnavailableError
 from penstock.engine.ports import Clock, Spool
+from penstock.engine.records import ErasedSession
 from penstock.engine.sessions import Sessions
 
 logger = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ class Abandonment:
         if age < self._limits.session_idle_seconds:
             return self._limits.session_idle_seconds - age
         final = await self._sessions.revive_file(session_id)
-        if final is None:
+        if final is None or isinstance(final, ErasedSession):  # that is the erasure's to remove
             return _AGAIN_SECONDS
         delivery = await self._ledger.read(DeliveryOf(session_id))
         if delivery is None or not delivery.progress.stored:

@@ -70,6 +70,9 @@ _LOOK_SECONDS = 1.0
 _PUT_OFF_SECONDS = 2.0
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 300.0
+# Sessions that are withheld: whoever read of one before it was erased has come here long before so
+# many others were.
+_WITHHELD_KEPT = 100_000
 # What is told of an error; the rest is in the log.
 _LONGEST_ERROR = 300
 
@@ -151,6 +154,7 @@ class Deliveries:
         self._eased = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._under_way: dict[tuple[str, int], Attempt] = {}
+        self._withheld: dict[str, None] = {}
         self._replays_stored = self._published = self._failed = self._died = 0
         self._last_stored: float | None = None
         self._last_published: float | None = None
@@ -181,13 +185,14 @@ class Deliveries:
         """Make an attempt now, unless one is under way for this final: then give that.
 
         Where there is no room it is finished before it was begun, and made later; at the end of the
-        process by the next one.
+        process by the next one. Where the session is withheld, nobody makes it.
         """
         key = (delivery.final.session_id, delivery.final.revision)
         attempt = self._under_way.get(key)
         if attempt is None:
             attempt = Attempt(delivery.progress)
-            if self._nursery is None or len(self._under_way) >= _MOST_UNDER_WAY:
+            full = len(self._under_way) >= _MOST_UNDER_WAY
+            if self._nursery is None or full or delivery.final.session_id in self._withheld:
                 attempt.blob_reason = BlobReason.BUSY
                 attempt.stored.set()
                 attempt.finished.set()
@@ -195,6 +200,15 @@ class Deliveries:
             self._under_way[key] = attempt
             self._nursery.start_soon(self._deliver, delivery.final, attempt)
         return attempt
+
+    async def withhold(self, session_id: str) -> None:
+        """Deliver nothing of a session any more; return when nothing of it is under way."""
+        self._withheld[session_id] = None
+        if len(self._withheld) > _WITHHELD_KEPT:
+            del self._withheld[next(iter(self._withheld))]
+        for (other, _), attempt in list(self._under_way.items()):
+            if other == session_id:
+                await attempt.finished.wait()
 
     def statistics(self) -> DeliveriesStatistics:
         """Count what is on its way and what was done."""

@@ -54,7 +54,7 @@ from penstock.engine.media.records import MediaEndedEntry
 from penstock.engine.outcomes import FrameLedger, Reason
 from penstock.engine.ports import Clock
 from penstock.engine.receipts import Committed, Lane, Refused
-from penstock.engine.records import FinalEntry, FinalOf
+from penstock.engine.records import ErasedSession, FinalEntry, FinalOf
 from penstock.engine.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class EndFailed:
 
 @dataclass(slots=True, frozen=True)
 class SessionUnknown:
-    """There is no such session: no frame and no media event ever came, and no final is kept."""
+    """There is no such session: nothing of it ever came and no final is kept, or it was erased."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -167,14 +167,16 @@ class Endings:
         self._max_kept = max_kept
         self._wait_seconds = wait_seconds
         self._media = MediaRecall(ledger)
-        self._ends: dict[str, _Ending | Final] = {}
+        self._ends: dict[str, _Ending | Final | ErasedSession] = {}
         # The newest revision of sessions that may go on.
         self._provisional: dict[str, int] = {}
 
     def __contains__(self, session_id: str) -> bool:
-        """Say whether a session takes no more frames: it has ended, or is about to."""
+        """Say whether a session takes no more frames: it has ended, or is about to, or is gone."""
         end = self._ends.get(session_id)
-        return isinstance(end, Final) or (end is not None and not end.request.provisional)
+        if isinstance(end, _Ending):
+            return not end.request.provisional
+        return end is not None
 
     def closing(self, session_id: str) -> trio.Event | None:
         """Give what is set when the service has closed a session, if it is about to."""
@@ -199,11 +201,14 @@ class Endings:
         """Count the ends that are under way."""
         return sum(isinstance(end, _Ending) for end in self._ends.values())
 
-    async def look_up(self, session_id: str) -> Final | None:
+    async def look_up(self, session_id: str) -> Final | ErasedSession | None:
         """Ask the ledger for a session's final, and remember it."""
         entry = await self._ledger.read(FinalOf(session_id))
         if entry is None:
             return None
+        if isinstance(entry, ErasedSession):
+            self._keep_end(session_id, entry)
+            return entry
         try:
             final = Final.from_plain(dict(entry.body))
         except (KeyError, TypeError, ValueError) as error:
@@ -220,13 +225,22 @@ class Endings:
             if len(self._provisional) > self._max_kept:
                 del self._provisional[next(iter(self._provisional))]
             return
+        self._keep_end(session_id, final)
+
+    def _keep_end(self, session_id: str, end: Final | ErasedSession) -> None:
         self._provisional.pop(session_id, None)
-        self._ends[session_id] = final
+        self._ends[session_id] = end
         # The ledger has them all; only ends under way must not be forgotten.
         if len(self._ends) > self._max_kept:
-            oldest = next((n for n, end in self._ends.items() if isinstance(end, Final)), None)
-            if oldest is not None:
+            ended = (n for n, other in self._ends.items() if not isinstance(other, _Ending))
+            if (oldest := next(ended, None)) is not None:
                 del self._ends[oldest]
+
+    async def erase(self, session_id: str) -> None:
+        """Have a session take neither frames nor an end any more; wait for one under way."""
+        while isinstance(end := self._ends.get(session_id), _Ending):
+            await end.done.wait()
+        self._keep_end(session_id, ErasedSession(session_id))
 
     async def end(self, identity: SessionIdentity, request: EndRequest) -> EndOutcome:
         """End a session, or say how it ended; wait for the ledger and the replay, not for ever."""
@@ -250,6 +264,8 @@ class Endings:
         while (closing := self.closing(session_id)) is not None and not request.provisional:
             await closing.wait()
         end = self._ends.get(session_id)
+        if isinstance(end, ErasedSession):
+            return SessionUnknown()
         if isinstance(end, Final):
             return _again(end, identity, request)
         if end is None:
@@ -314,6 +330,9 @@ class Endings:
                 return EndDelayed(answer.detail, retry_after, answer.reason.value)
             # Another process was quicker, or this one has forgotten a provisional final.
             before = await self.look_up(identity.session_id)
+            if isinstance(before, ErasedSession):
+                self._forget(identity.session_id)
+                return SessionUnknown()
             if before is not None and not before.provisional:
                 self._forget(identity.session_id)
                 return _again(before, identity, request)
@@ -331,6 +350,8 @@ class Endings:
             revision = self._provisional.get(session_id, 0) + 1
             return _Made(make_final(settled, request, revision), self._release(session_id))
         before = await self.look_up(session_id)
+        if isinstance(before, ErasedSession):
+            return SessionUnknown()
         if before is None:
             return await self._make_without_frames(identity, request)
         if before.identity != identity:

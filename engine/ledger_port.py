@@ -141,6 +141,13 @@ class Ledger(Protocol):
         """Answer a question."""
         ...
 
+    async def scrub(self) -> bool:
+        """Leave nothing of what was deleted in the store's files; say whether that was possible.
+
+        A server's files are its own: of those it cannot be said.
+        """
+        ...
+
     def statistics(self) -> LedgerStatistics:
         """Count what was done. Never blocks."""
         ...

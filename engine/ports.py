@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from penstock.engine.blob_port import Content
-from penstock.engine.checkpoint import Checkpoint
+from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import Reason
 
@@ -168,6 +168,14 @@ class Spool(Protocol):
 
     def remove(self, session_id: str) -> None:
         """Remove a session's file, if there is one. What is not there is fine."""
+        ...
+
+    def owner(self, session_id: str) -> SessionIdentity | None:
+        """Say whose a session's file is; None when there is none, or nobody can tell."""
+        ...
+
+    def erase(self, session_id: str) -> int:
+        """Remove a session's file and whatever was saved of it as damaged; say how many files."""
         ...
 
     def probe(self) -> SpoolHealth:

@@ -46,6 +46,12 @@ class AuditEntry(Entry):
     entry_id: str = field(default_factory=lambda: str(uuid4()))
 
 
+class ErasedSession(NamedTuple):
+    """What is left of a session whose person's data was erased: it takes nothing any more."""
+
+    session_id: str
+
+
 class StoredBook(NamedTuple):
     """The newest policy book."""
 
@@ -68,8 +74,8 @@ class StoredAudit(NamedTuple):
 
 
 @dataclass(slots=True, frozen=True)
-class FinalOf(Query[FinalEntry | None]):
-    """A session's final of the highest revision."""
+class FinalOf(Query[FinalEntry | ErasedSession | None]):
+    """A session's final of the highest revision, or that the session was erased."""
 
     session_id: str
 

@@ -27,9 +27,10 @@ from penstock.engine.endings import SHUTTING_DOWN, EndDelayed, Endings, EndOutco
 from penstock.engine.finals import EndRequest, Final
 from penstock.engine.folding import fold_recovered, new_checkpoint
 from penstock.engine.inbox import Arrival
-from penstock.engine.ledger_port import Ledger, LedgerUnavailableError
+from penstock.engine.ledger_port import Ledger, LedgerReason, LedgerUnavailableError
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import RecoveryError, Spool, SpoolChunk
+from penstock.engine.records import ErasedSession
 from penstock.engine.session import (
     Admitted,
     Plant,
@@ -271,13 +272,28 @@ class Sessions:
         self._nursery.start_soon(self._supervise, actor)
         return actor
 
+    async def _final_if_known(self, session_id: str) -> Final | ErasedSession | None:
+        """Give a session's final. While the ledger is away, one without a file counts as new.
+
+        Nearly all such sessions are, and their frames cannot wait for the ledger. The late frames
+        of one that has ended gain nothing by it: its end will be told that it has a final.
+        """
+        try:
+            return await self._endings.look_up(session_id)
+        except LedgerUnavailableError as error:
+            if error.reason is LedgerReason.CORRUPT or self._spool.holds(session_id):
+                raise
+            return None
+
     async def _recover(self, session_id: str, reading: _Reading) -> None:
         try:
             # What has ended must not come to life again. A provisional final is no end by itself.
-            final = await self._endings.look_up(session_id)
+            final = await self._final_if_known(session_id)
             # Begun anew without its file, it would take the place of the replay that is stored.
             reading.ended = final is not None and not (
-                final.provisional and (self._spool.holds(session_id) or not final.has_replay)
+                isinstance(final, Final)
+                and final.provisional
+                and (self._spool.holds(session_id) or not final.has_replay)
             )
             recovered, touched = None, 0.0
             if not reading.ended and self._spool.holds(session_id):
@@ -352,6 +368,34 @@ class Sessions:
         self._dormant.pop(session_id, None)
         self._spool.release(session_id)
 
+    # Erasing.
+
+    def of_person(self, principal_id: str) -> list[SessionIdentity]:
+        """Give a person's sessions that have not ended, as far as they are in memory."""
+        known = [actor.identity for actor in self._live.values()]
+        known += [dormant.checkpoint.identity for dormant in self._dormant.values()]
+        return [identity for identity in known if identity.principal_id == principal_id]
+
+    async def erase(self, session_id: str) -> None:
+        """Let go of a session, whatever it does now; it comes to life no more.
+
+        What waits goes to its file first, so that every frame is accounted for.
+        """
+        await self._endings.erase(session_id)
+        while True:
+            if (reading := self._reading.get(session_id)) is not None:
+                await reading.done.wait()
+            elif (actor := self._live.get(session_id)) is not None:
+                gone = self._gone.setdefault(session_id, trio.Event())
+                actor.end_nowait()
+                await gone.wait()
+            elif (dormant := self._dormant.get(session_id)) is not None and _unsaved(dormant):
+                assert dormant.saving is not None  # noqa: S101 - for the type checkers
+                await dormant.saving.wait()
+            else:
+                break
+        self._forget(session_id)
+
     # Sessions that nobody ends.
 
     def abandoned(self) -> Iterator[tuple[SessionIdentity, float]]:
@@ -380,15 +424,15 @@ class Sessions:
         """Count the ends that are under way."""
         return self._endings.under_way
 
-    async def revive_file(self, session_id: str) -> Final | None:
+    async def revive_file(self, session_id: str) -> Final | ErasedSession | None:
         """Find out what a file is of: it rests here then, unless all of it is in this final."""
-        final = self._endings.kept(session_id)
-        if final is not None:
-            return final
+        kept = self._endings.kept(session_id)
+        if kept is not None:
+            return kept
         if self._is_known(session_id) or self.is_ending(session_id):
             return None
         final = await self._endings.look_up(session_id)
-        if final is not None and not final.provisional:
+        if isinstance(final, ErasedSession) or (final is not None and not final.provisional):
             return final
         await self._read_file(session_id)
         dormant = self._dormant.get(session_id)

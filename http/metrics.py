@@ -19,18 +19,21 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from penstock.engine.deliveries import DeliveriesStatistics
+from penstock.engine.erasures import ErasuresStatistics
 from penstock.engine.grants import GrantStatistics
 from penstock.engine.level import Level
 from penstock.engine.media.folder import MediaFolderStatistics
 from penstock.engine.outcomes import Outcome, Reason, Tally
 from penstock.engine.pacer import PacerStatistics
 from penstock.engine.ports import SpoolHealth, SpoolStatistics
+from penstock.engine.retention import RetentionStatistics
 from penstock.engine.sessions import SessionsStatistics
 from penstock.engine.writer import WriterStatistics
 from penstock.http.delivery_metrics import delivery_metrics
 from penstock.http.front import FrontStatistics
 from penstock.http.grant_metrics import grant_metrics
 from penstock.http.meters import BUCKETS, RequestMeter
+from penstock.http.operation_metrics import operation_metrics
 from penstock.http.policy_metrics import PolicySources, policy_metrics
 from penstock.http.poller import PollerStatistics
 from penstock.http.session_tokens import TokenCacheStatistics
@@ -60,6 +63,8 @@ class Sources:
     poller: Callable[[], PollerStatistics]
     # None where they come from a file.
     grants: Callable[[], GrantStatistics | None]
+    retention: Callable[[], RetentionStatistics]
+    erasures: Callable[[], ErasuresStatistics]
     reset_peaks: Callable[[], None]
     version: str
     python: str
@@ -86,6 +91,7 @@ class PenstockCollector:
         grants = self._sources.grants()
         if grants is not None:
             yield from grant_metrics(grants)
+        yield from operation_metrics(self._sources.retention(), self._sources.erasures())
         yield from self._process()
 
     def _requests(self) -> Iterable[Metric]:

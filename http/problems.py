@@ -256,6 +256,13 @@ class Problem(Enum):
         416,
         "The range lies outside of the replay; `Content-Range` has its size.",
     )
+    RETENTION_RUNNING = ("retention_running", 409, "A run of retention is under way already.")
+    ERASURE_SESSIONS_LIVE = (
+        "erasure_sessions_live",
+        409,
+        "The person has sessions that have not ended; `force` erases them as they are.",
+    )
+    ERASURE_UNKNOWN = ("erasure_unknown", 404, "There is no erasure of this id.")
     BODY_MALFORMED = (
         "body_malformed",
         400,

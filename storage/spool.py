@@ -23,6 +23,7 @@ for which `holds` is true since the start is recovered first.
 
 import contextlib
 import errno
+import glob
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -34,11 +35,12 @@ from typing import Self
 import structlog
 
 from penstock.engine.blob_port import Content
+from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.outcomes import Reason
 from penstock.engine.ports import Recovered, RecoveryError, SpoolChunk, SpoolHealth, SpoolStatistics
 from penstock.engine.wire import MAX_MEMBER_BYTES
-from penstock.storage.members import encode_chunk
-from penstock.storage.repair import plain_length, repair, write_all
+from penstock.storage.members import MAX_HEADER_BYTES, MembersError, encode_chunk, parse_header
+from penstock.storage.repair import DAMAGED, plain_length, repair, write_all
 from penstock.storage.replay_source import replay_of
 
 SUFFIX = ".bin.gz"
@@ -184,6 +186,29 @@ class SpoolFolder:
                 os.unlink(_name(session_id), dir_fd=self._dir_fd)
             self._overhang.pop(session_id, None)
             self._left_behind.discard(session_id)
+
+    def owner(self, session_id: str) -> SessionIdentity | None:
+        """Say whose a session's file is, by its first header."""
+        try:
+            fd = os.open(_name(session_id), os.O_RDONLY | _PLAIN, dir_fd=self._dir_fd)
+        except OSError:
+            return None
+        try:
+            header, _ = parse_header(os.pread(fd, MAX_HEADER_BYTES, 0))
+        except (OSError, MembersError):
+            return None
+        finally:
+            os.close(fd)
+        return header.before.identity
+
+    def erase(self, session_id: str) -> int:
+        """Remove a session's file and its damaged ends; OSError when the folder keeps them."""
+        there = (self._folder / _name(session_id)).is_file()
+        damaged = list((self._folder / DAMAGED).glob(f"{glob.escape(session_id)}-*.bin"))
+        for path in damaged:
+            path.unlink(missing_ok=True)
+        self.remove(session_id)
+        return len(damaged) + there
 
     def probe(self) -> SpoolHealth:
         """Write, sync and remove a small file, and tell how the spool does."""

@@ -20,7 +20,7 @@ from penstock.engine.core.records import ExerciseSessionOf
 from penstock.engine.delivery_records import DeliveryOf
 from penstock.engine.finals import Final
 from penstock.engine.outcomes import Outcome, Reason, Tally
-from penstock.engine.records import FinalOf
+from penstock.engine.records import FinalEntry, FinalOf
 from penstock.http.admin_policy import PREFIX
 from penstock.http.roles import Role
 from penstock.jwts import mint_user_jwt
@@ -197,6 +197,7 @@ async def _look(stories: list[Story], service: Any) -> None:
                 assert story.answer is None, "an end was answered and is not in the ledger"
                 continue
             assert story.asked_to_end
+            assert isinstance(entry, FinalEntry)
             final = Final.from_plain(dict(entry.body))
             # Whole: everything acknowledged before the end is in it, and on disk.
             assert final.frames_received == story.acknowledged == story.sent

@@ -32,25 +32,35 @@ class Keeping:
         try:
             return await self.ledger.read(query)
         except LedgerUnavailableError as error:
-            problem = BY_CODE.get(error.reason.value, Problem.INTERNAL)
-            raise RefusedError(problem, retry_after=RETRY_SECONDS) from error
+            raise unavailable(error) from error
 
-    async def write(self, entry: Entry, conflict: Problem = Problem.INTERNAL) -> None:
-        """Have an entry on disk on return; RefusedError where it is not.
+    async def write(self, entry: Entry, conflict: Problem = Problem.INTERNAL) -> object:
+        """Have an entry on disk on return, and give its value; RefusedError where it is not.
 
         `conflict` is what it means to the caller that the entry cannot be stored beside others.
         """
         answer = await self.writer.enter_nowait(entry, Lane.DURABLE).wait()
-        if not isinstance(answer, Refused):
-            return
-        if answer.reason is LedgerReason.CONFLICT:
-            raise RefusedError(conflict)
-        if answer.reason is LedgerReason.UNFIT:
-            raise RefusedError(Problem.BODY_MALFORMED, f"it cannot be stored: {answer.detail}")
-        raise RefusedError(
-            BY_CODE.get(answer.reason.value, Problem.INTERNAL),
-            retry_after=answer.retry_after or RETRY_SECONDS,
-            setting=answer.setting,
-            limit=answer.limit,
-            seen=answer.seen,
-        )
+        if isinstance(answer, Refused):
+            raise refusal(answer, conflict)
+        return answer.value
+
+
+def refusal(answer: Refused, conflict: Problem = Problem.INTERNAL) -> RefusedError:
+    """Make the refusal of an entry that was not stored."""
+    if answer.reason is LedgerReason.CONFLICT:
+        return RefusedError(conflict)
+    if answer.reason is LedgerReason.UNFIT:
+        return RefusedError(Problem.BODY_MALFORMED, f"it cannot be stored: {answer.detail}")
+    return RefusedError(
+        BY_CODE.get(answer.reason.value, Problem.INTERNAL),
+        retry_after=answer.retry_after or RETRY_SECONDS,
+        setting=answer.setting,
+        limit=answer.limit,
+        seen=answer.seen,
+    )
+
+
+def unavailable(error: LedgerUnavailableError) -> RefusedError:
+    """Make the refusal of a question that cannot be answered now."""
+    problem = BY_CODE.get(error.reason.value, Problem.INTERNAL)
+    return RefusedError(problem, retry_after=RETRY_SECONDS)

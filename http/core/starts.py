@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from penstock.engine.core.records import ExerciseSessionEntry, ExerciseSessionOf
-from penstock.engine.records import FinalOf
+from penstock.engine.records import ErasedSession, FinalEntry, FinalOf
 from penstock.http.cold_routes import Call, ColdRoute, RefusedError
 from penstock.http.core.bodies import StartBody
 from penstock.http.core.documents import private
@@ -78,8 +78,8 @@ class Starts:
             raise RefusedError(Problem.EXERCISE_SESSION_UNKNOWN)
         # The session's final comes before its figures do.
         final = await self.keeping.read(FinalOf(session_id))
-        ended = final is not None and not final.body.get("provisional", False)
-        if found.ended or ended:
+        ended = isinstance(final, FinalEntry) and not final.body.get("provisional", False)
+        if found.ended or ended or isinstance(final, ErasedSession):
             raise RefusedError(Problem.EXERCISE_SESSION_ENDED)
         return self._minted(claims, session_id)
 

@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 
 from penstock import __version__
-from penstock.commands import bench, policy, runs, token
+from penstock.commands import bench, outbox, policy, retention, runs, token
 from penstock.commands.config import config
 from penstock.commands.doctor import doctor
+from penstock.commands.erase import erase
 from penstock.commands.reference import reference
 from penstock.commands.replay import replay
 from penstock.commands.schema import schema
@@ -32,6 +33,9 @@ app.command()(serve)
 app.add_typer(token.app, name="token")
 app.add_typer(policy.app, name="policy")
 app.add_typer(runs.app, name="runs")
+app.add_typer(outbox.app, name="outbox")
+app.add_typer(retention.app, name="retention")
+app.command()(erase)
 app.command()(config)
 app.command()(doctor)
 app.command()(replay)

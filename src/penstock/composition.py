@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from penstock import __version__, findings
-from penstock.core_link import CoreLink, Grants, core_surfaces
+from penstock.core_link import CoreLink, Grants, core_doors, core_surfaces
 from penstock.engine.blob_port import BlobStore
 from penstock.engine.deliveries import Deliveries
 from penstock.engine.grants import GrantStatistics
@@ -31,6 +31,7 @@ from penstock.http.media_events import MEDIA_EVENTS, MediaEvents
 from penstock.http.media_statistics import MediaStatistics
 from penstock.http.meters import RequestMeter
 from penstock.http.metrics import Exposition, PenstockCollector, Sources
+from penstock.http.operations.surface import operations_surface
 from penstock.http.policy_metrics import PolicySources
 from penstock.http.portal_assets import load_portal
 from penstock.http.pose import PoseFrames
@@ -38,6 +39,7 @@ from penstock.http.runs.openapi import runs_document
 from penstock.http.runs.pages import pages_surface
 from penstock.http.runs.surface import HOT as HOT_RUNS
 from penstock.http.session_tokens import TokenVerifier
+from penstock.operations import Operations
 from penstock.rollup_surfaces import compose_sync, compose_usage, user_tokens
 from penstock.runs_surface import compose_runs
 from penstock.settings import Settings, secret_bytes
@@ -67,6 +69,7 @@ class Engine:
     blobs: BlobStore
     core: CoreLink
     folder: MediaFolder
+    operations: Operations
 
 
 def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> Front:
@@ -113,6 +116,8 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
                 connections=lambda: front.statistics(),  # noqa: PLW0108 - the front is made below
                 poller=lambda: front.poller.statistics(),  # noqa: PLW0108 - as above
                 grants=lambda: _grant_statistics(grants),
+                retention=engine.operations.retention.statistics,
+                erasures=engine.operations.erasures.statistics,
                 reset_peaks=lambda: _reset_peaks(plant, front),
                 version=__version__,
                 python=platform.python_version(),
@@ -138,9 +143,11 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
     if "sync" in settings.surfaces:
         surfaces += compose_sync(settings, users, engine.ledger, plant)
     keeping = Keeping(engine.ledger, plant.writer, clock)
+    doors, operations = core_doors(settings, users, clock), engine.operations
     surfaces += core_surfaces(
-        settings, engine.core, keeping, users, engine.blobs, session_secrets(settings)
+        settings, engine.core, keeping, doors, engine.blobs, session_secrets(settings)
     )
+    surfaces.append(operations_surface(doors, keeping, operations.retention, operations.erasures))
     app = create_app(
         Parts(
             pose,

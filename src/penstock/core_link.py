@@ -70,15 +70,8 @@ async def open_core(
         yield CoreLink(remote, grants, embedded=False)
 
 
-def core_surfaces(
-    settings: Settings,
-    link: CoreLink,
-    keeping: Keeping,
-    users: UserTokenVerifier,
-    blobs: BlobStore,
-    session_secrets: list[bytes],
-) -> tuple[ColdSurface, ...]:
-    """Give the routes of Core that are served here."""
+def core_doors(settings: Settings, users: UserTokenVerifier, clock: Clock) -> Doors:
+    """Give who may come in: people, and service accounts."""
     account = _account(settings)
     services = ServiceTokenVerifier(
         account.secret,
@@ -86,8 +79,19 @@ def core_surfaces(
         audience=account.audience,
         leeway_seconds=settings.token_leeway_seconds,
     )
-    doors = Doors(users, services, keeping.clock)
-    forget = _forget(link.grants)
+    return Doors(users, services, clock)
+
+
+def core_surfaces(
+    settings: Settings,
+    link: CoreLink,
+    keeping: Keeping,
+    doors: Doors,
+    blobs: BlobStore,
+    session_secrets: list[bytes],
+) -> tuple[ColdSurface, ...]:
+    """Give the routes of Core that are served here."""
+    forget = forget_of(link.grants)
     surfaces = [invalidation_surface(doors, forget)]
     if link.embedded and "core" in settings.surfaces:
         surfaces.append(
@@ -118,7 +122,9 @@ def _grants(settings: Settings, source: GrantSource, clock: Clock, *, dev: bool)
     return CachedGrants(source, clock, limits, without_record=without_record)
 
 
-def _forget(grants: Grants) -> Forget:
+def forget_of(grants: Grants) -> Forget:
+    """Give what has this process ask anew for a consent or a quota."""
+
     def nothing(_org_id: str, _principal_id: str | None) -> None:
         """Leave a file alone: it is looked at by itself."""
 

@@ -10,7 +10,7 @@ import trio
 from penstock.blob_stores import open_blob_store
 from penstock.engine.blob_port import BlobMissingError, BlobUnavailableError, replay_key
 from penstock.engine.ledger_port import LedgerUnavailableError
-from penstock.engine.records import FinalOf
+from penstock.engine.records import FinalEntry, FinalOf
 from penstock.errors import StartupError
 from penstock.ledgers import LEDGER_FILE, open_ledger
 from penstock.settings import Settings
@@ -43,7 +43,7 @@ def kept_replay(settings: Settings, session_id: str) -> Iterator[Path]:
 async def _fetch(settings: Settings, session_id: str, copy: Path) -> None:
     async with open_ledger(settings) as ledger:
         final = await ledger.read(FinalOf(session_id))
-    if final is None:
+    if not isinstance(final, FinalEntry):
         raise StartupError(f"session {session_id} has neither a spool file nor a final")
     key = replay_key(final.org_id, session_id)
     blobs = await open_blob_store(settings)

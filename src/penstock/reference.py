@@ -6,6 +6,7 @@ from pathlib import Path
 from penstock.engine.decisions import Cause
 from penstock.engine.deliveries import DeliveriesStatistics
 from penstock.engine.delivery_records import OutboxState
+from penstock.engine.erasures import ErasuresStatistics
 from penstock.engine.grants import GrantStatistics
 from penstock.engine.lane_queue import LaneStatistics
 from penstock.engine.ledger_lanes import LedgerLanesStatistics
@@ -16,6 +17,7 @@ from penstock.engine.pacer import PacerStatistics
 from penstock.engine.policy import DEFAULT_POLICY, KNOBS
 from penstock.engine.policy_book import HISTORY_KEPT, MAX_CANDIDATES, MAX_EDITIONS, PolicyBook
 from penstock.engine.ports import SpoolHealth, SpoolStatistics
+from penstock.engine.retention import RetentionStatistics
 from penstock.engine.sessions import SessionsStatistics
 from penstock.engine.sluice import Sluice
 from penstock.engine.writer import WriterStatistics
@@ -204,6 +206,8 @@ def _nothing_yet() -> Sources:
         connections=lambda: FrontStatistics(0, 0, 0, 0),
         poller=lambda: PollerStatistics(0, 0, 0.0, 0.0),
         grants=lambda: GrantStatistics(0, 0, 0, None),
+        retention=lambda: RetentionStatistics(0, 0, 0, 0, 0, None),
+        erasures=lambda: ErasuresStatistics(0, 0, 0),
         reset_peaks=lambda: None,
         version="",
         python="",

@@ -44,6 +44,7 @@ from penstock.errors import StartupError
 from penstock.http.front import Front, open_front
 from penstock.ledgers import open_ledger
 from penstock.logs import configure_logs
+from penstock.operations import Operations, open_operations
 from penstock.policy_store import LedgerPolicyStore, load_policy_book
 from penstock.process import (
     allow_seconds_to_stop,
@@ -92,6 +93,7 @@ class Service:
     ledger: FrameLedger
     writer: Writer
     policies: PolicyDesk
+    operations: Operations
     stopping: trio.Event
     hurry: trio.Event = field(default_factory=trio.Event)
 
@@ -171,9 +173,18 @@ async def _open_engine(
         async with open_sessions(plant, spool, ledger, deliveries, limits) as sessions:
             stopping = trio.Event()
             folder = MediaFolder(ledger, writer, clock, lambda: sluice.refuses_bulk)
-            engine = Engine(plant, spool, ledger, sessions, deliveries, desk, blobs, core, folder)
+            operations = open_operations(
+                settings, plant, ledger, blobs, spool, sessions, deliveries, core
+            )
+            nursery.start_soon(operations.retention.run)
+            nursery.start_soon(operations.erasures.run)
+            engine = Engine(
+                plant, spool, ledger, sessions, deliveries, desk, blobs, core, folder, operations
+            )
             front = compose_front(settings, engine, stopping)
-            service = Service(settings, front, sessions, plant.ledger, writer, desk, stopping)
+            service = Service(
+                settings, front, sessions, plant.ledger, writer, desk, operations, stopping
+            )
             poller = front.poller
             senses = Senses(plant, lambda: sessions.live, lambda: poller.statistics().delay_seconds)
             nursery.start_soon(senses.run)

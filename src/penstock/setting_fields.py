@@ -277,6 +277,32 @@ class Settings(BaseSettings):
         3, "How often a request to the object store is repeated.", ge=0, le=100
     )
 
+    blob_max_age_seconds: float | None = _setting(
+        None,
+        "A replay older than this is removed. Without it, none is for its age.",
+        ge=3600,
+        le=100 * 365 * 86400,
+    )
+    blob_max_bytes: int | None = _setting(
+        None,
+        "The oldest replays are removed when all together are larger. Without it, none is.",
+        ge=1 * MIB,
+        le=1024 * 1024 * GIB,
+    )
+    finals_max_age_seconds: float | None = _setting(
+        None,
+        "A session's final is removed when it was delivered and is older than this; the embedded "
+        "Core's figures stay. It needs blob_max_age_seconds, no longer than it.",
+        ge=86400,
+        le=100 * 365 * 86400,
+    )
+    audit_max_age_seconds: float | None = _setting(
+        None,
+        "An audit entry older than this is removed. Without it, none is.",
+        ge=86400,
+        le=100 * 365 * 86400,
+    )
+
     usage_user_claims: ClaimNames = _setting(
         ("wallet", "wallet_address", "sub"),
         "The claims that may name the user of usage rollups; the first that a token has does.",

@@ -50,6 +50,11 @@ _AT_MOST = (
     ("session_token_ttl_seconds", "session_secret_overlap_seconds"),
     # What is fresh is not stale.
     ("consent_ttl_seconds", "consent_stale_seconds"),
+    # By its final it is known that a session has ended, as long as a token of it holds,
+    ("session_secret_overlap_seconds", "finals_max_age_seconds"),
+    ("provisional_keep_seconds", "finals_max_age_seconds"),
+    # and whose its replay is.
+    ("blob_max_age_seconds", "finals_max_age_seconds"),
 )
 
 
@@ -192,16 +197,32 @@ def _contradictions(
             "runs_auth_token: not set, while runs_auth_enabled is "
             f"(from {source('runs_auth_enabled')}); set both or none"
         )
-    for lesser, greater in _AT_MOST:
-        low, high = getattr(settings, lesser), getattr(settings, greater)
-        if usable(lesser, greater) and low > high:
-            lines.append(
-                f"{lesser}: {low:g}; it must be at most {greater}, {high:g} (from {source(lesser)})"
-            )
+    lines += _orders(settings, usable, source)
     if dev and usable("host") and not is_loopback(settings.host):
         lines.append(
             f"host: {settings.host!r}; with --dev it must be a loopback address such as 127.0.0.1 "
             f"or localhost, since its secrets and consents protect nobody (from {source('host')})"
+        )
+    return lines
+
+
+def _orders(
+    settings: Settings, usable: Callable[..., bool], source: Callable[[str], str]
+) -> list[str]:
+    """Find limits that contradict one another."""
+    lines = []
+    for lesser, greater in _AT_MOST:
+        low, high = getattr(settings, lesser), getattr(settings, greater)
+        if usable(lesser, greater) and None not in (low, high) and low > high:
+            lines.append(
+                f"{lesser}: {low:g}; it must be at most {greater}, {high:g} (from {source(lesser)})"
+            )
+    finals, blobs = "finals_max_age_seconds", "blob_max_age_seconds"
+    unset = settings.finals_max_age_seconds is None, settings.blob_max_age_seconds is None
+    if usable(finals, blobs) and unset == (False, True):
+        lines.append(
+            f"{finals}: it is set while {blobs} is not; without its final nobody could tell whose "
+            f"a replay is, so set both (from {source(finals)})"
         )
     return lines
 

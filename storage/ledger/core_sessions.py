@@ -83,6 +83,12 @@ def put_aggregate(entry: AggregateEntry) -> Steps[None]:
             )
         if before[2] >= entry.revision:
             raise RepeatedError
+    else:
+        erased = yield Statement(
+            "SELECT 1 FROM erased_sessions WHERE session_id = ?", (entry.session_id,)
+        )
+        if erased:
+            raise RejectedError(Verdict.CONFLICT, "the session was erased")
     exercise_id = entry.exercise_id or (before[3] if before else "")
     created = entry.ended_unix_ms if entry.started_unix_ms is None else entry.started_unix_ms
     yield Statement(

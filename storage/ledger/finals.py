@@ -2,8 +2,19 @@
 
 import orjson
 
-from penstock.engine.records import FinalEntry, FinalOf
-from penstock.storage.ledger.sql import Answers, Put, Puts, Row, Statement, Steps, compare, encode
+from penstock.engine.ledger_port import Verdict
+from penstock.engine.records import ErasedSession, FinalEntry, FinalOf
+from penstock.storage.ledger.sql import (
+    Answers,
+    Put,
+    Puts,
+    RejectedError,
+    Row,
+    Statement,
+    Steps,
+    compare,
+    encode,
+)
 
 COLUMNS = "session_id, revision, org_id, principal_id, status, ended_unix_ms, body"
 
@@ -20,25 +31,34 @@ def put_final(entry: FinalEntry) -> Steps[None]:
         encode(entry.body),
     )
     done = yield Statement(
-        f"INSERT INTO session_finals ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        f"INSERT INTO session_finals ({COLUMNS})"
+        " SELECT ?, CAST(? AS BIGINT), ?, ?, ?, CAST(? AS BIGINT), ?"
+        " WHERE NOT EXISTS (SELECT 1 FROM erased_sessions WHERE session_id = ?)"
         " ON CONFLICT (session_id, revision) DO NOTHING RETURNING 1",
-        row,
+        (*row, entry.session_id),
     )
     if not done:
-        (there,) = yield Statement(
+        there = yield Statement(
             f"SELECT {COLUMNS} FROM session_finals WHERE session_id = ? AND revision = ?",
             row[:2],
         )
-        compare(there, row, f"the session has another final of revision {entry.revision}")
+        if not there:
+            raise RejectedError(Verdict.CONFLICT, "the session was erased")
+        compare(there[0], row, f"the session has another final of revision {entry.revision}")
 
 
-def final_of(query: FinalOf) -> Steps[FinalEntry | None]:
-    """Give the final of the highest revision."""
+def final_of(query: FinalOf) -> Steps[FinalEntry | ErasedSession | None]:
+    """Give the final of the highest revision, or what is left of an erased session."""
     rows = yield Statement(
-        f"SELECT {COLUMNS} FROM session_finals WHERE session_id = ? ORDER BY revision DESC LIMIT 1",
-        (query.session_id,),
+        f"SELECT {COLUMNS} FROM session_finals WHERE session_id = ?"
+        f" UNION ALL SELECT session_id, 0, org_id, '', '', 0, '{{}}' FROM erased_sessions"
+        " WHERE session_id = ? ORDER BY revision DESC LIMIT 1",
+        (query.session_id, query.session_id),
     )
-    return read_final(rows[0]) if rows else None
+    if not rows:
+        return None
+    # Revisions begin at 1.
+    return read_final(rows[0]) if rows[0][1] else ErasedSession(query.session_id)
 
 
 def read_final(row: Row) -> FinalEntry:

@@ -35,6 +35,7 @@ from penstock.storage.ledger import postgres_steps
 from penstock.storage.ledger.migrate import LedgerOpenError
 from penstock.storage.ledger.postgres_link import Connection, Link, Patience, Work
 from penstock.storage.ledger.postgres_open import SCHEMA_VERSION, Server, open_server
+from penstock.storage.ledger.sql import LedgerFaultError
 
 T = TypeVar("T")
 
@@ -99,6 +100,11 @@ class PostgresLedger:
     async def probe(self) -> None:
         """Commit one small change."""
         await self._write(lambda connection: postgres_steps.probe(connection, self._patience))
+
+    async def scrub(self) -> bool:
+        """Leave that to the server, which vacuums by itself."""
+        await trio.lowlevel.checkpoint()
+        return False
 
     async def read(self, query: Query[T]) -> T:
         """Answer a question, from what was committed before it."""
@@ -220,6 +226,31 @@ async def look_at_postgres(url: str, *, patience: Patience = Patience()) -> Serv
         await side.run(link.close())
     if isinstance(found, LedgerOpenError):
         raise found
+    return found
+
+
+async def ask_postgres(
+    url: str,
+    query: Query[T],
+    *,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+) -> T:
+    """Answer one question from a database, and change nothing; LedgerUnavailableError.
+
+    LedgerFaultError where its schema is older than the question.
+    """
+    failed: LedgerUnavailableError | LedgerFaultError | None = None
+    async with trio_asyncio.open_loop() as loop:
+        side, link = AsyncioSide(loop), Link(url, patience)
+        try:
+            found = await side.run(
+                link.run(lambda connection: postgres_steps.answer(connection, query, patience))
+            )
+        except (LedgerUnavailableError, LedgerFaultError) as error:
+            failed = error
+        await side.run(link.close())
+    if failed is not None:
+        raise failed
     return found
 
 

@@ -18,7 +18,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -87,6 +87,13 @@ class SqliteLedger:
         """Commit one small change."""
         await self._writer_thread.run(self._probe)
 
+    async def scrub(self) -> bool:
+        """Bring the log into the file and empty it: deleted content is overwritten in both.
+
+        Another process that reads may be in the way of that.
+        """
+        return await self._writer_thread.run(self._scrub)
+
     async def read(self, query: Query[T]) -> T:
         """Answer a question, from what was committed before it."""
         return await self._reader_thread.run(partial(self._read, query))
@@ -116,6 +123,14 @@ class SqliteLedger:
 
     def _probe(self) -> None:
         self._in_transaction(lambda: self._writer.execute("UPDATE probes SET count = count + 1"))
+
+    def _scrub(self) -> bool:
+        try:
+            ((busy, *_),) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+        self._file_bytes = _size(self._path)
+        return not busy
 
     def _in_transaction(self, work: Callable[[], T]) -> T:
         db = self._writer
@@ -213,6 +228,20 @@ async def open_sqlite_ledger(
     finally:
         writer_thread.close()
         reader_thread.close()
+
+
+def ask_sqlite_file(path: Path, query: Query[T], *, busy_seconds: float = BUSY_SECONDS) -> T:
+    """Answer one question from a ledger's file, and change nothing; LedgerUnavailableError.
+
+    LedgerFaultError where its schema is older than the question.
+    """
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=busy_seconds, uri=True)
+        ) as db:
+            return _run(db, steps_of(query))
+    except sqlite3.Error as error:
+        raise _translated(error) from error
 
 
 def _run(db: sqlite3.Connection, steps: Steps[T]) -> T:

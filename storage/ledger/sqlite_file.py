@@ -102,6 +102,8 @@ def _prepare(
         )
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
+    # What is deleted is overwritten, not only forgotten: some of it was about people.
+    db.execute("PRAGMA secure_delete = ON")
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     if path.stat().st_size <= _CHECKED_BYTES:

@@ -221,6 +221,16 @@ class FakeSpool:
         if session_id in self.files:
             self.archive[session_id] = self.files.pop(session_id)
 
+    def owner(self, session_id: str) -> SessionIdentity | None:
+        chunks = self.files.get(session_id)
+        return chunks[0].before.identity if chunks else None
+
+    def erase(self, session_id: str) -> int:
+        there = session_id in self.files
+        self.remove(session_id)
+        self.archive.pop(session_id, None)
+        return int(there)
+
     def names(self) -> set[str]:
         """Give the sessions of which something is on disk, or was until its blob was stored."""
         return self.files.keys() | self.archive.keys()
@@ -298,6 +308,10 @@ class FakeFinals:
         await trio.lowlevel.checkpoint()
         if self.broken is not None:
             raise LedgerUnavailableError(self.broken, "as the test wishes")
+
+    async def scrub(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return True
 
     async def read(self, query: Any) -> Any:
         await trio.lowlevel.checkpoint()

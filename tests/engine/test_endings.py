@@ -333,3 +333,27 @@ async def test_an_end_that_is_not_kept_in_memory_is_an_end(
             late = await world.offer(make_arrival(2, 1000), 1)  # no room
             assert isinstance(late, Refusal)
             assert late.reason is Reason.SESSION_FINALIZED
+
+
+async def test_a_session_begins_while_the_ledger_is_away(
+    autojump_clock: MockClock, open_world: OpenWorld, make_arrival: MakeArrival
+) -> None:
+    """Its frames are taken, and it ends once the ledger is back; a late frame changes no final."""
+    async with open_world() as world:
+        await world.offer(make_arrival(4), 2)
+        ended = await world.end(2)
+        spool, finals = world.spool, world.finals
+    spool.next_process()
+    async with open_world(spool, finals) as world:
+        world.finals.broken = LedgerReason.IO_ERROR
+        for number in (1, 2):
+            assert isinstance(await world.offer(make_arrival(4), number), Admitted)
+            assert isinstance(await world.end(number), EndDelayed)
+        world.finals.broken = None
+        await trio.sleep(2)
+        assert isinstance(await world.end(1), Ended)
+        again = await world.end(2)
+        assert isinstance(again, Ended)
+        assert isinstance(ended, Ended)
+        assert again.final == ended.final
+        assert isinstance(await world.offer(make_arrival(2, 9000), 2), Refusal)

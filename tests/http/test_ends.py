@@ -12,7 +12,7 @@ import trio
 
 from penstock.engine.figures import figures
 from penstock.engine.outcomes import Reason
-from penstock.engine.records import FinalOf
+from penstock.engine.records import FinalEntry, FinalOf
 from penstock.kept_replays import kept_replay
 from penstock.ledgers import open_ledger
 from penstock.storage.replay import read_replay
@@ -249,6 +249,6 @@ async def test_an_ended_session_is_replayed_from_its_blob(talk: Any) -> None:
         found = await trio.to_thread.run_sync(told)
         async with open_ledger(service.settings) as ledger:
             final = await ledger.read(FinalOf(str(UUID(int=1))))
-        assert final is not None
+        assert isinstance(final, FinalEntry)
         assert final.body["session_metrics"] == found.session_metrics
         assert final.body["rep_metrics"] == found.rep_metrics

@@ -11,13 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from pydantic import SecretStr
 
 from penstock.dev import DEV_SECRETS_FILE, ensure_dev_secrets
 from penstock.doctor import Finding, Machine, State, examine
 from penstock.doctor.finding import Room
+from penstock.engine.delivery_records import DeliveryEntry, Progress, ProgressEntry
+from penstock.engine.ledger_port import Together
+from penstock.engine.records import FinalEntry
+from penstock.ledgers import LEDGER_FILE
 from penstock.rotation import check_rotation
 from penstock.settings import Settings
+from penstock.storage.ledger import open_sqlite_ledger
+from penstock.storage.ledger.postgres import open_postgres_ledger
 from penstock.storage.lock import lock_data_dir
 
 NOW = 1_800_000_000.0
@@ -324,3 +331,51 @@ def test_wrong_settings_are_findings(run: Any) -> None:
     ran = run("doctor", "--json", PENSTOCK_PORT="x", PENSTOCK_MOON="1")
     assert ran.code == 1
     assert [f["check"] for f in json.loads(ran.out)] == ["settings", "settings"]
+
+
+def outbox(data_dir: Path, *, dead: bool, at: float) -> None:
+    """Leave a ledger with one final that is not delivered."""
+
+    async def fill() -> None:
+        async with open_sqlite_ledger(data_dir / LEDGER_FILE) as ledger:
+            final = FinalEntry("s", "o", "p", 1, "completed", 1, {})
+            order = DeliveryEntry("s", 1, "o", replay_due=True, created_unix_ms=int(at * 1000))
+            progress = Progress(replay_due=True, attempts=9, error="core", dead=dead)
+            await ledger.commit([Together((final, order)), ProgressEntry("s", 1, progress)])
+
+    trio.run(fill)
+
+
+def test_finals_that_were_given_up_are_found(settings: Settings, data_dir: Path) -> None:
+    """With the commands that show why and have them tried again."""
+    outbox(data_dir, dead=True, at=NOW)
+    found = finding("outbox", settings)
+    assert found.state is State.WARNING
+    assert found.seen.startswith("1 finals were given up")
+    assert "penstock outbox retry" in found.advice
+
+
+@pytest.mark.parametrize(("hours", "state"), [(0.5, State.OK), (1.5, State.WARNING)])
+def test_finals_that_are_on_their_way_for_long_are_found(
+    settings: Settings, data_dir: Path, hours: float, state: State
+) -> None:
+    """A short while is nothing; and a look changes nothing in the ledger."""
+    outbox(data_dir, dead=False, at=NOW - hours * 3600)
+    before = (data_dir / LEDGER_FILE).read_bytes()
+    assert finding("outbox", settings).state is state
+    assert (data_dir / LEDGER_FILE).read_bytes() == before
+
+
+def test_an_outbox_on_postgresql_is_looked_into(settings: Settings, postgres_server: Any) -> None:
+    """Nothing is said of a database without a ledger, and of one with it what there is."""
+    with postgres_server.database() as name:
+        url = postgres_server.url(name)
+        on_server = changed(settings, database_url=SecretStr(url))
+        assert not [found for found in look(on_server) if found.check == "outbox"]
+
+        async def make() -> None:
+            async with open_postgres_ledger(url):
+                pass
+
+        trio.run(make)
+        assert finding("outbox", on_server).seen == "empty"

@@ -419,7 +419,7 @@ def test_a_service_that_is_not_there(ask: Any, service: Service) -> None:
 )
 def test_the_configured_address_is_reached_from_here(host: str, url: str) -> None:
     """A service on every interface is on this machine's own as well."""
-    from penstock.commands.policy import _address  # noqa: PLC0415
+    from penstock.commands.admin_link import _address  # noqa: PLC0415
     from penstock.settings import Settings  # noqa: PLC0415
 
     assert _address(Settings(host=host)) == url

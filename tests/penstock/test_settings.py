@@ -1,5 +1,6 @@
 """Where settings come from, and how each mistake in them is told."""
 
+import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -393,3 +394,41 @@ def loaded_or_told(environ: dict[str, str], cwd: Path) -> Settings | tuple[str, 
         return load_settings({}, environ=environ, cwd=cwd, dev=False, required=())[0]
     except SettingsError as error:
         return error.lines
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"FINALS_MAX_AGE_SECONDS": "90000"}, "finals_max_age_seconds: it is set while"),
+        (
+            {"FINALS_MAX_AGE_SECONDS": "90000", "BLOB_MAX_AGE_SECONDS": "90001"},
+            "blob_max_age_seconds: 90001; it must be at most finals_max_age_seconds",
+        ),
+        (
+            {
+                "FINALS_MAX_AGE_SECONDS": "90000",
+                "BLOB_MAX_AGE_SECONDS": "3600",
+                "PROVISIONAL_KEEP_SECONDS": "90001",
+            },
+            "provisional_keep_seconds: 90001; it must be at most finals_max_age_seconds",
+        ),
+        ({"AUDIT_MAX_AGE_SECONDS": "60"}, "audit_max_age_seconds: '60'"),
+    ],
+)
+def test_limits_of_age_that_would_let_go_of_too_much_are_refused(
+    run: Any, secrets: dict[str, str], limits: dict[str, str], said: str
+) -> None:
+    """A final outlives its replay and every token of its session."""
+    environ = {f"PENSTOCK_{name}": value for name, value in limits.items()}
+    ran = run("config", **environ, **secrets)
+    assert ran.code == 2
+    assert any(line.startswith(f"penstock: {said}") for line in ran.lines), ran.err
+
+
+def test_limits_of_age_are_none_unless_they_are_set(run: Any, secrets: dict[str, str]) -> None:
+    """Nothing is removed by default, and what fits together is taken."""
+    shown = json.loads(run("config", "--json", **secrets).out)
+    names = ("blob_max_age_seconds", "blob_max_bytes", "finals_max_age_seconds")
+    assert all(shown[name]["value"] is None for name in (*names, "audit_max_age_seconds"))
+    environ = {"PENSTOCK_FINALS_MAX_AGE_SECONDS": "90000", "PENSTOCK_BLOB_MAX_AGE_SECONDS": "90000"}
+    assert run("config", **environ, **secrets).code == 0

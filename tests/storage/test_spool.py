@@ -352,3 +352,37 @@ def test_every_file_is_exactly_the_chunks_that_were_reported_written(
             assert (recovered is None) == (session not in expected)
     for session, content in expected.items():
         assert (folder / f"{UUID(int=session)}.bin.gz").read_bytes() == content
+
+
+def test_a_file_says_whose_it_is(
+    spool: SpoolFolder, folder: Path, make_batch: MakeBatch, make_chunk: MakeChunk
+) -> None:
+    """Open, released or left by another process; of what is no file of ours nobody can tell."""
+    chunk = make_chunk(1, make_batch())
+    spool.append([chunk])
+    assert spool.owner(ONE) == chunk.before.identity
+    spool.release(ONE)
+    assert spool.owner(ONE) == chunk.before.identity
+    assert spool.owner(TWO) is None
+    (folder / f"{TWO}.bin.gz").write_bytes(b"no member")
+    (folder / f"{THREE}.bin.gz").mkdir()
+    assert spool.owner(TWO) is None
+    assert spool.owner(THREE) is None
+
+
+def test_an_erased_session_leaves_no_file(
+    spool: SpoolFolder, folder: Path, make_batch: MakeBatch, make_chunk: MakeChunk
+) -> None:
+    """Neither its own nor what was saved of it as damaged; those of others stay."""
+    spool.append([make_chunk(1, make_batch()), make_chunk(2, make_batch())])
+    damaged = folder / "damaged"
+    damaged.mkdir()
+    for name in (f"{ONE}-10.bin", f"{ONE}-10-1.bin", f"{TWO}-10.bin"):
+        (damaged / name).write_bytes(b"x")
+    assert spool.erase(ONE) == 3
+    assert spool.erase(ONE) == 0
+    left = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert left == {f"{TWO}.bin.gz", f"{TWO}-10.bin"}
+    assert not spool.holds(ONE)
+    with pytest.raises(ValueError, match="no file name"):
+        spool.erase("../x")

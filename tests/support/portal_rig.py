@@ -5,6 +5,7 @@ thread, because Playwright's calls must all come from there; a story is a functi
 it. `Recorder` is a small HTTP server that answers what it was told to, and remembers all it saw.
 """
 
+import asyncio
 import json
 import shutil
 import threading
@@ -20,6 +21,18 @@ from typing import Any, TypeVar
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 T = TypeVar("T")
+
+
+@contextmanager
+def _plain_loops() -> Iterator[None]:
+    """Let asyncio make its own loops around the block: trio-asyncio's run only under Trio."""
+    policy = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop_policy(policy)
+
 
 PORTAL = Path(__file__).parents[2] / "http" / "portal" / "portal.js"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -71,7 +84,8 @@ class Browsers:
 
     def _open(self) -> Browser:
         if self._browser is None:
-            self._playwright = sync_playwright().start()
+            with _plain_loops():
+                self._playwright = sync_playwright().start()
             self._browser = self._playwright.chromium.launch(
                 executable_path=CHROMIUM,
                 args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],

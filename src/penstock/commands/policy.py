@@ -1,30 +1,19 @@
 """`penstock policy …`: see and change the drop policy of a running service."""
 
-import getpass
-import os
 import re
-import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 import typer
 
-from penstock.admin_client import AdminClient, ServiceUnavailableError
 from penstock.commands import policy_tables as tables
+from penstock.commands.admin_link import AdminLink, Token, Url
 from penstock.commands.durations import read_seconds
-from penstock.commands.options import Config, DataDir, Dev, Json, settings_in_force
+from penstock.commands.options import Config, DataDir, Dev, Json
 from penstock.commands.output import print_json
-from penstock.dev import read_dev_secrets
 from penstock.errors import StartupError
-from penstock.http.roles import Role
-from penstock.jwts import mint_user_jwt
-from penstock.setting_sources import TOKEN_VARIABLE
-from penstock.settings import Settings, secret_bytes
 
 app = typer.Typer(
     help="See and change the drop policy of a running service, as a platform admin. "
@@ -32,18 +21,9 @@ app = typer.Typer(
 )
 
 PATH = "/v1/admin/policy"
-_MINTED_SECONDS = 300
-_NO_ORG = str(UUID(int=0))
 _INTEGER = re.compile(r"[+-]?[0-9]{1,15}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 
-Url = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL", help="The service. Default: the configured host and port on this machine."
-    ),
-]
-Token = Annotated[str | None, typer.Option(metavar="JWT", help="A platform admin's user token.")]
 Org = Annotated[str | None, typer.Option(metavar="UUID", help="Only of this organisation.")]
 Session = Annotated[str | None, typer.Option(metavar="UUID", help="Only of this session.")]
 Reason = Annotated[str, typer.Option(help="Why, for those who read the history.")]
@@ -74,7 +54,7 @@ def show(
     link = _Link(url, token, dev, data_dir, config)
     query = {"org_id": _uuid("--org", org), "session_id": _uuid("--session", session)}
     shown = tables.show_session if org or session else tables.show_state
-    _print(link.ask("GET", query=query), shown, as_json=as_json)
+    _print(link.look("GET", query=query), shown, as_json=as_json)
 
 
 @app.command("set")
@@ -147,7 +127,7 @@ def history(
     """Show who changed what, when and why, newest first."""
     scope = _scope(org, session) if org or session else None
     link = _Link(url, token, dev, data_dir, config)
-    document = link.ask("GET", "/history", query={"scope": scope, "limit": limit})
+    document = link.look("GET", "/history", {"scope": scope, "limit": limit})
     _print(document, tables.show_history, as_json=as_json)
 
 
@@ -170,7 +150,7 @@ def explain(
     """
     session_id = _uuid("SESSION", session)
     link = _Link(url, token, dev, data_dir, config)
-    document = link.ask("GET", f"/sessions/{session_id}", query={"limit": limit})
+    document = link.look("GET", f"/sessions/{session_id}", {"limit": limit})
     _print(document, tables.show_explanation, as_json=as_json)
 
 
@@ -211,97 +191,25 @@ def withdraw(
     """End a candidate, with its counts."""
     link = _Link(url, token, dev, data_dir, config)
     query = {"revision": link.revision(), "reason": reason}
-    _print_change(link.ask("DELETE", _candidate(name), query=query), as_json=as_json)
+    _print_change(link.look("DELETE", _candidate(name), query), as_json=as_json)
 
 
-@dataclass(slots=True)
-class _Link:
-    """The way to the service, as the options say."""
+class _Link(AdminLink):
+    """The way to the policy."""
 
-    url: str | None
-    token: str | None
-    dev: bool
-    data_dir: str | None
-    config: str | None
-    client: AdminClient | None = None
-
-    def ask(
-        self,
-        method: str,
-        path: str = "",
-        *,
-        query: Mapping[str, object] | None = None,
-        body: Mapping[str, Any] | None = None,
+    def look(
+        self, method: str, path: str = "", query: Mapping[str, object] | None = None
     ) -> dict[str, Any]:
-        """Ask the service; a problem of its own ends the command with 1."""
-        if self.client is None:
-            self.client = self._open()
-        try:
-            return self.client.ask(method, PATH + path, query=query, body=body)
-        except ServiceUnavailableError as error:
-            typer.echo(f"penstock: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(1) from None
+        """Ask about the policy."""
+        return self.ask(method, PATH + path, query=query)
 
     def revision(self) -> int:
         """Read the revision that a change is to be made on."""
-        return int(self.ask("GET", "/history", query={"limit": 1})["revision"])
+        return int(self.look("GET", "/history", {"limit": 1})["revision"])
 
     def change(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make a change on the book as it is now."""
-        return self.ask(method, path, body={"revision": self.revision(), **body})
-
-    def _open(self) -> AdminClient:
-        # A flag wins over the environment, here as everywhere.
-        token = self.token or (None if self.dev else os.environ.get(TOKEN_VARIABLE)) or None
-        if token is not None and self.url is not None:
-            return AdminClient(self.url, token)
-        settings, _ = settings_in_force(
-            {"data_dir": self.data_dir, "config": self.config},
-            dev=self.dev,
-            required=(),
-            dev_secrets=self._dev_secrets,
-        )
-        return AdminClient(self.url or _address(settings), token or _mint(settings))
-
-    def _dev_secrets(self, data_dir: Path) -> Mapping[str, str]:
-        found = read_dev_secrets(data_dir)
-        if not found:
-            raise StartupError(
-                f"--dev: no service has run in {data_dir} yet; give its --data-dir, or a --token"
-            )
-        return found
-
-
-def _address(settings: Settings) -> str:
-    """Give the URL at which this machine reaches the service of these settings."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    scheme = "http" if settings.tls_cert is None else "https"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port or 8080}"
-
-
-def _mint(settings: Settings) -> str:
-    """Sign for whoever runs the command; the same person on the same machine is the same author."""
-    if settings.user_jwt_secret is None:
-        raise StartupError(
-            f"user_jwt_secret: not set, so no token can be minted; give a --token or set "
-            f"{TOKEN_VARIABLE} (beside a service that runs with --dev: --dev)"
-        )
-    try:
-        person = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        person = str(os.getuid())
-    now = int(time.time())
-    return mint_user_jwt(
-        secret_bytes(settings.user_jwt_secret),
-        principal_id=str(uuid5(NAMESPACE_URL, f"penstock:{person}@{socket.gethostname()}")),
-        org_id=_NO_ORG,
-        role=Role.PLATFORM_ADMIN,
-        consent_level=0,
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-        issued_unix=now,
-        expires_unix=now + _MINTED_SECONDS,
-    )
+        return self.ask(method, PATH + path, body={"revision": self.revision(), **body})
 
 
 def _read_knobs(given: Sequence[str]) -> dict[str, int | float | str]:

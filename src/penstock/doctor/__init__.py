@@ -10,6 +10,7 @@ from penstock.doctor.database import check_database
 from penstock.doctor.finding import Finding, Machine, State
 from penstock.doctor.folder import check_folder
 from penstock.doctor.machine import check_clock, check_open_files, check_port, check_versions
+from penstock.doctor.outbox import check_outbox
 from penstock.doctor.secrets import check_secrets
 from penstock.doctor.stores import check_grants, check_spool, lock_holder
 from penstock.settings import Settings
@@ -25,6 +26,7 @@ def examine(settings: Settings, machine: Machine, *, dev: bool) -> Iterator[Find
     yield from check_clock(settings.data_dir, machine)
     yield from check_secrets(settings, machine, dev=dev)
     yield from check_database(settings)
+    yield from check_outbox(settings, machine)
     yield from check_spool(settings.data_dir, running)
     yield from check_grants(settings, machine, dev=dev)
     yield from check_port(settings, running)

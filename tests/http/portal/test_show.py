@@ -13,7 +13,7 @@ from playwright.sync_api import Page, Route
 
 from penstock.engine.finals import Final
 from penstock.engine.outcomes import Outcome, Reason, Tally
-from penstock.engine.records import FinalOf
+from penstock.engine.records import FinalEntry, FinalOf
 from penstock.http.session_tokens import mint_session_token
 from penstock.storage.ledger import open_sqlite_ledger
 from penstock.storage.replay import read_replay
@@ -130,7 +130,7 @@ async def test_a_session_that_loses_its_network_is_told_of_whole(
     }
     async with open_sqlite_ledger(data_dir / "ledger.sqlite3") as ledger:
         entry = await ledger.read(FinalOf(SESSION))
-    assert entry is not None
+    assert isinstance(entry, FinalEntry)
     final = Final.from_plain(dict(entry.body))
     tally = Tally.from_plain(final.tally)
     assert tally.conserved
