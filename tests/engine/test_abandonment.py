@@ -142,6 +142,7 @@ async def test_a_session_that_goes_on_is_not_delivered_meanwhile(
             await trio.sleep(3)
             await world.offer(make_arrival(2, 1000 * second))
         assert (world.blobs.puts, world.core.events) == (0, {})
+        assert "goes on" in world.finals.orders[world.name(1), 1].error
         assert isinstance(await world.end(), Ended)
         assert [revision for _, revision in world.core.events] == [2]
         assert world.blobs.puts == 1
