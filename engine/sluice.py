@@ -159,7 +159,7 @@ class Sluice:
         decision = seat.works.decide(seat, offer, self._clock)
         for _, shadow in place.shadows:
             its = shadow.works.decide(shadow, offer, self._clock)
-            if its is not decision:
+            if its is not decision or shadow.taken_otherwise is not None:
                 _tell_apart(shadow, offer, decision, its)
         if decision is not ADMIT_CALM:
             self._sampling = self.log.wants_sample
@@ -279,7 +279,7 @@ class Sluice:
         decision = seat.works.decide(seat, offer, self._clock)
         for _, shadow in place.shadows:
             its = shadow.works.decide(shadow, offer, self._clock)
-            if its is not decision:
+            if its is not decision or shadow.taken_otherwise is not None:
                 _tell_apart(shadow, offer, decision, its)
         self.log.enter(self._unix, place.session_id, offer, inputs, decision)
         if self._sampling:
@@ -318,11 +318,14 @@ class Sluice:
 
 
 def _tell_apart(shadow: Seat, offer: Offer, decision: Decision, its: Decision) -> None:
-    """Note what a candidate takes of a batch, if that may be lost and is not what comes in."""
+    """Note what a candidate takes of a batch, if that may be lost and is not what comes in.
+
+    Behind one of which it took otherwise, every batch is noted: their times may overlap.
+    """
     if isinstance(decision, Refuse):
         return
     taken = _taken(its, offer.frames)
-    if taken == _taken(decision, offer.frames):
+    if shadow.taken_otherwise is None and taken == _taken(decision, offer.frames):
         return
     shadow.take_otherwise(offer, taken)
 

@@ -13,7 +13,7 @@ import trio
 
 from penstock.bench.patients import Traits, record
 from penstock.engine import wire
-from penstock.engine.records import FinalOf
+from penstock.engine.records import FinalEntry, FinalOf
 from penstock.storage.ledger import open_sqlite_ledger
 
 BATCH = 20
@@ -51,7 +51,7 @@ async def test_the_final_the_file_and_the_blob_agree(
         assert await service.stop() == 0
     async with open_sqlite_ledger(data / "ledger.sqlite3") as ledger:
         final = await ledger.read(FinalOf(str(UUID(int=1))))
-    assert final is not None
+    assert isinstance(final, FinalEntry)
     figures = {name: final.body[name] for name in ("session_metrics", "rep_metrics")}
     assert figures["session_metrics"]["frames_used"] == len(kept)
     assert figures["session_metrics"]["rep_count"] > 0
