@@ -134,8 +134,8 @@ class ExclusionSync:
             return await trio.to_thread.run_sync(
                 ExclusionEdition, found, begun.batch_id, self._now_ms()
             )
-        except ValueError as error:
-            raise SourceError("malformed", f"a network of the list is none: {error}") from None
+        except (ValueError, OverflowError) as error:
+            raise SourceError("malformed", f"the list cannot be held: {error}") from None
 
     def _fail(self, begun: SyncState, error: SourceError) -> None:
         self._not_before = self._clock.unix() + max(RETRY_SECONDS, error.retry_after or 0.0)

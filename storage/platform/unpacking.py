@@ -32,6 +32,6 @@ def unpack_database(packed: Path, target: Path) -> None:
                 file.flush()
                 os.fsync(file.fileno())
                 return
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
         raise UnpackError(f"it is no whole .tar.gz: {error}") from None
     raise UnpackError("no .mmdb is in it")
