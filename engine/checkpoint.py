@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 from penstock.engine.losses import Span, plain_spans, read_spans
 from penstock.engine.motion.motion import BEGUN_ANEW, NO_MOTION, Motion, dumped, loaded
 from penstock.engine.outcomes import Tally
+from penstock.engine.reported import NOTHING_REPORTED, Reported
 from penstock.engine.timeline import Timeline
 
 CHECKPOINT_VERSION = 2
@@ -40,6 +41,7 @@ class Checkpoint(NamedTuple):
     motion: Motion = NO_MOTION
     motion_due: bool = True
     losses: tuple[Span, ...] = ()
+    reported: Reported = NOTHING_REPORTED
 
     def plain(self) -> dict[str, Any]:
         """Give JSON-ready values."""
@@ -52,6 +54,7 @@ class Checkpoint(NamedTuple):
             "tally": self.tally.plain(),
             "motion": written_motion(self),
             **({"losses": plain_spans(self.losses)} if self.losses else {}),
+            **({"reported": said} if (said := self.reported.plain()) else {}),
         }
 
     @classmethod
@@ -72,6 +75,7 @@ class Checkpoint(NamedTuple):
             none if motion is None else _read_motion(motion),
             motion_due=motion is not None or none is NO_MOTION,
             losses=read_spans(plain.get("losses", [])),
+            reported=_read_reported(plain.get("reported", {})),
         )
 
 
@@ -82,6 +86,12 @@ def written_motion(checkpoint: Checkpoint) -> str | None:
     if checkpoint.motion is NO_MOTION and not checkpoint.accepted_frames:
         return None
     return binascii.b2a_base64(dumped(checkpoint.motion), newline=False).decode()
+
+
+def _read_reported(plain: object) -> Reported:
+    if not isinstance(plain, dict):
+        raise TypeError("what a client reported is an object")
+    return Reported.read(plain)
 
 
 def _read_motion(text: object) -> Motion:

@@ -6,6 +6,7 @@ from penstock.engine.losses import Span, reasons_of
 from penstock.engine.motion.metrics import Account, rep_metrics, session_metrics
 from penstock.engine.motion.motion import Motion, conclude, gaps
 from penstock.engine.outcomes import Outcome, Reason, Tally
+from penstock.engine.reported import NOTHING_REPORTED, Reported
 
 
 class Figures(NamedTuple):
@@ -16,7 +17,11 @@ class Figures(NamedTuple):
 
 
 def figures(
-    motion: Motion, accepted_frames: int, tally: Tally, losses: tuple[Span, ...]
+    motion: Motion,
+    accepted_frames: int,
+    tally: Tally,
+    losses: tuple[Span, ...],
+    reported: Reported = NOTHING_REPORTED,
 ) -> Figures:
     """Give the figures of a session of which so many frames were accepted."""
     concluded = conclude(motion)
@@ -26,5 +31,6 @@ def figures(
         shed=tally.count(Outcome.SHED),
         lost=tally.count(Outcome.LOST),
         gap_reasons=reasons_of(losses, gaps(concluded.folded)),
+        reported=reported.plain(),
     )
     return Figures(session_metrics(concluded, account), rep_metrics(concluded))

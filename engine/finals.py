@@ -110,7 +110,7 @@ def make_final(checkpoint: Checkpoint, request: EndRequest, revision: int = 1) -
     for frames, reason in request.unsent:
         tally.unsent[reason] = tally.unsent.get(reason, 0) + frames
     received = checkpoint.accepted_frames
-    found = figures(checkpoint.motion, received, tally, checkpoint.losses)
+    found = figures(checkpoint.motion, received, tally, checkpoint.losses, checkpoint.reported)
     attempted = request.frames_attempted
     return Final(
         identity=checkpoint.identity,

@@ -6,6 +6,7 @@ from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.inbox import Arrival
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
 from penstock.engine.ports import Clock, Recovered
+from penstock.engine.reported import Reported
 from penstock.engine.timeline import Timeline
 from penstock.engine.turbine import moved
 
@@ -18,6 +19,14 @@ def fold(timeline: Timeline, arrivals: Sequence[Arrival]) -> tuple[int, int]:
         used += fresh
         repeated += again
     return used, repeated
+
+
+def last_word(reported: Reported, arrivals: Sequence[Arrival]) -> Reported:
+    """Give what the client says of the exercise after these batches."""
+    for arrival in arrivals:
+        if arrival.meta.reported is not None:
+            reported = reported.then(arrival.meta.reported)
+    return reported
 
 
 def new_checkpoint(identity: SessionIdentity, clock: Clock) -> Checkpoint:
@@ -51,4 +60,5 @@ def fold_recovered(recovered: Recovered, warn: Callable[[str], None]) -> Checkpo
         tally=tally,
         motion=motion,
         motion_due=False,
+        reported=last_word(before.reported, recovered.batches),
     )

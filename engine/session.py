@@ -37,7 +37,7 @@ from typing import NamedTuple
 from penstock.engine import wire
 from penstock.engine.checkpoint import Checkpoint
 from penstock.engine.decisions import ADMIT_CALM, Offer, Refuse, Thin
-from penstock.engine.folding import fold
+from penstock.engine.folding import fold, last_word
 from penstock.engine.inbox import Arrival, Inbox
 from penstock.engine.level import Level
 from penstock.engine.loss import LossAccount
@@ -152,6 +152,7 @@ class SessionActor:
         "_paced",
         "_place",
         "_plant",
+        "_reported",
         "_rest_wanted",
         "_saved_motion",
         "_started_unix_ms",
@@ -184,6 +185,7 @@ class SessionActor:
         self.tally = state.tally.settled()
         self.timeline = state.timeline.copy()
         self.motion = state.motion
+        self._reported = state.reported
         self._losses = LossMap(state.losses, state.timeline.newest_ms)
         # What the file's newest checkpoint that has a motion knows of it.
         self._saved_motion: Folded | None = state.motion.folded if state.motion_due else None
@@ -341,6 +343,7 @@ class SessionActor:
             self.tally.settled(),
             self.motion,
             losses=self._losses.spans,
+            reported=self._reported,
         )
 
     def abandon(self, reason: Reason) -> Checkpoint:
@@ -441,6 +444,7 @@ class SessionActor:
             # All folded before any is counted: a chunk that fails has failed as a whole.
             used, repeated = fold(self.timeline, chunk.arrivals)
             self.motion = motion
+            self._reported = last_word(self._reported, chunk.arrivals)
             if chunk.before.motion_due:
                 self._saved_motion = chunk.before.motion.folded
             ledger.settle(self.tally, Reason.USED, used)

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import orjson
 
+from penstock.engine.reported import Reported, ReportedError
+
 MAX_SIDECAR_BYTES = 2048
 MAX_EXERCISE_CHARACTERS = 64
 # What a webcam gives when nobody asks for more: 640 by 480.
@@ -41,6 +43,7 @@ class BatchMeta:
     processing_time_ms: float | None = None
     coords: Coordinates = Coordinates.IMAGE
     exercise: str | None = None
+    reported: Reported | None = None
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
@@ -54,6 +57,7 @@ class BatchMeta:
             _number(plain, "processing_time_ms", math.inf),
             Coordinates.IMAGE if coords is None else Coordinates(coords),
             _exercise(plain),
+            _reported(plain),
         )
 
     @classmethod
@@ -99,6 +103,18 @@ def _resolution(plain: Mapping[str, Any]) -> tuple[int, int] | None:
             f'camera_resolution must be like "640x480", not {value!r:.40}',
         )
     return int(match[1]), int(match[2])
+
+
+def _reported(plain: Mapping[str, Any]) -> Reported | None:
+    value = plain.get("client_reported")
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise SidecarError("client_reported", "client_reported must be an object")
+    try:
+        return Reported.read(value)
+    except ReportedError as error:
+        raise SidecarError(error.key, str(error)) from None
 
 
 def _exercise(plain: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ requests get the same answers.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import cast
@@ -28,11 +28,12 @@ from penstock.http.cold_routes import (
 from penstock.http.edge import Edge
 from penstock.http.ends import ENDS, SessionEnds
 from penstock.http.exchange import Answer, Head, json_answer
-from penstock.http.health import Readiness
+from penstock.http.health import Finding, Readiness
 from penstock.http.media_events import MEDIA_EVENTS, MediaEvents
 from penstock.http.meters import RequestMeter
 from penstock.http.metrics import Exposition, asks_for_text
 from penstock.http.pose import PATH, PoseFrames
+from penstock.http.pose_json import MAX_POSE_JSON_BYTES, is_json
 from penstock.http.problems import Problem, of_status, problem_answer
 
 logger = logging.getLogger(__name__)
@@ -184,7 +185,8 @@ def _add_pose(app: QuartTrio, parts: Parts) -> None:
         refused = parts.pose.check_head(head)
         if isinstance(refused, Answer):
             return parts.respond(refused)
-        body = await _read_within(MAX_MEMBER_BYTES, None, parts.limits.request_timeout_seconds)
+        limit = MAX_POSE_JSON_BYTES if is_json(head.content_type) else MAX_MEMBER_BYTES
+        body = await _read_within(limit, None, parts.limits.request_timeout_seconds)
         return parts.respond(await parts.pose.answer(head, body))
 
     _add_preflight(app, parts, PATH, "POST")
@@ -240,13 +242,16 @@ def _add_operators(app: QuartTrio, parts: Parts) -> None:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        findings = parts.readiness.findings()
-        if not findings:
-            return parts.respond(json_answer(200, {"status": "ready", "reasons": []}))
-        reasons = [{"code": finding.code, "detail": finding.detail} for finding in findings]
-        return parts.respond(
-            json_answer(503, {"status": "not ready", "reasons": reasons}, code="not_ready")
-        )
+        reasons, notes = _plain(parts.readiness.findings()), _plain(parts.readiness.notes())
+        document: dict[str, object] = {
+            "status": "not ready" if reasons else "ready",
+            "reasons": reasons,
+        }
+        if notes:
+            document["information"] = notes
+        if not reasons:
+            return parts.respond(json_answer(200, document))
+        return parts.respond(json_answer(503, document, code="not_ready"))
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -255,6 +260,10 @@ def _add_operators(app: QuartTrio, parts: Parts) -> None:
             return parts.respond(await parts.totals())
         body, content_type = parts.exposition.render(accept)
         return parts.respond(Answer(200, body, "ok", content_type.encode()))
+
+
+def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    return [{"code": finding.code, "detail": finding.detail} for finding in findings]
 
 
 def _add_cold(app: QuartTrio, parts: Parts, surface: ColdSurface, route: ColdRoute) -> None:
@@ -271,6 +280,7 @@ def _add_cold(app: QuartTrio, parts: Parts, surface: ColdSurface, route: ColdRou
             request.remote_addr or "",
             parts.request_id().decode("ascii"),
             read_within,
+            _forwarded(),
         )
         try:
             return parts.respond(await route.handler(call))
@@ -298,6 +308,11 @@ def _header(name: str) -> bytes:
     return _asked().headers.get(name, "").encode("latin1")
 
 
+def _forwarded() -> str:
+    # A proxy may add a line of its own behind the one that it was given.
+    return ",".join(request.headers.getlist("X-Forwarded-For"))
+
+
 def _raw_headers() -> list[tuple[bytes, bytes]]:
     return [(name.lower(), value) for name, value in request.scope["headers"]]
 
@@ -314,6 +329,8 @@ def _head() -> Head:
         _header("X-Client-Dropped"),
         _header("User-Agent"),
         tuple((name, value) for name, value in _raw_headers() if name in CMCD_HEADERS),
+        request.remote_addr or "",
+        _forwarded().encode("latin1"),
     )
 
 

@@ -38,7 +38,8 @@ class RefusedError(Exception):
 class Call:
     """One request. Of a name that comes twice in the query, the first value is given.
 
-    Header names are looked up in any case. `peer` is the address that connected to us.
+    Header names are looked up in any case. `peer` is the address that connected to us, `forwarded`
+    all of X-Forwarded-For, in its order.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Call:
     peer: str
     request_id: str
     read_within: Callable[[int, str | None], Awaitable[bytes]]
+    forwarded: str = ""
 
     @property
     def authorization(self) -> bytes:

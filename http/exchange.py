@@ -34,6 +34,9 @@ class Head:
     client_dropped: bytes = b""
     user_agent: bytes = b""
     cmcd: tuple[tuple[bytes, bytes], ...] = ()
+    # Who connected to us, and all of X-Forwarded-For; not told of pose batches.
+    peer: str = ""
+    forwarded: bytes = b""
     # See `known_heads`: the key of a head that may be known again, or what the token of one that is
     # known said when it was verified.
     key: bytes = b""

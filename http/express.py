@@ -53,6 +53,7 @@ _READ = frozenset(
         b"origin",
         b"connection",
         b"user-agent",
+        b"x-forwarded-for",
         *CMCD_HEADERS,
     }
 )
@@ -271,7 +272,8 @@ class Express:
             found.get(b"x-client-dropped", b""),
             found.get(b"user-agent", b""),
             () if route is POSE else _cmcd_of(found),  # of cameras there is none
-            key if parser.keep_alive else b"",
+            forwarded=found.get(b"x-forwarded-for", b""),
+            key=key if parser.keep_alive else b"",
         )
         return None
 

@@ -233,11 +233,18 @@ class Lane:
             else:
                 front.poller.hurry(self._news)
                 surface = front.surfaces[hot.route]
+                hot.head.peer = self._peer()
                 answer = await surface.answer(hot.parameter, hot.head, hot.body)
         except Exception:
             logger.exception("request.failed", extra={"route": hot.route.path})
             answer = problem_answer(Problem.INTERNAL)
         await self._send_answer(hot, answer)
+
+    def _peer(self) -> str:
+        try:
+            return str(self._socket.getpeername()[0])
+        except (OSError, IndexError):  # it has gone already, or has no address
+            return ""
 
     def _render(self, hot: Hot, answer: Answer, *, keep_alive: bool) -> bytes:
         edge, head = self._front.edge, hot.head

@@ -1,4 +1,4 @@
-"""`POST /v1/pose/frames`, the binary form: from the gates to the session."""
+"""`POST /v1/pose/frames`, in the binary form or as JSON: from the gates to the session."""
 
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from penstock.engine.sidecar import NO_META
 from penstock.engine.wire import WireError, decode, peek_frame_count
 from penstock.http.exchange import Answer, Head
 from penstock.http.gates import (
+    OCTET_STREAM,
     RateGate,
     read_sidecar,
     read_unsent,
@@ -21,6 +22,7 @@ from penstock.http.gates import (
     refuse_wire,
 )
 from penstock.http.known_heads import KnownHeads
+from penstock.http.pose_json import is_json, read_json_batch, refuse_json_size
 from penstock.http.problems import BY_CODE, Problem, problem_answer
 from penstock.http.session_tokens import SessionClaims, TokenRefusedError, TokenVerifier
 
@@ -51,7 +53,8 @@ class PoseFrames:
                     self.known_heads.remember(head, claims)
         except TokenRefusedError as refused:
             return problem_answer(refused.problem, refused.detail)
-        return refuse_size(head.content_length) or claims
+        refuse = refuse_json_size if is_json(head.content_type) else refuse_size
+        return refuse(head.content_length) or claims
 
     def answer_nowait(self, head: Head, body: bytes) -> Answer | None:
         """As `answer`; None, and nothing has happened, where that would have to wait."""
@@ -66,7 +69,7 @@ class PoseFrames:
         admitted = self._admit(claims, head, body, consented=consented, quota=quota)
         if isinstance(admitted, Answer):
             return admitted
-        return _answer_outcome(who, self.sessions.offer_nowait(who, admitted))
+        return _answer_outcome(head, who, self.sessions.offer_nowait(who, admitted))
 
     async def answer(self, head: Head, body: bytes) -> Answer:
         """Pass all gates in order. Waits only where consent or a session's file must be read."""
@@ -85,7 +88,7 @@ class PoseFrames:
         admitted = self._admit(claims, head, body, consented=consented, quota=quota)
         if isinstance(admitted, Answer):
             return admitted
-        return _answer_outcome(who, await self.sessions.offer(who, admitted))
+        return _answer_outcome(head, who, await self.sessions.offer(who, admitted))
 
     def _admit(
         self, claims: SessionClaims, head: Head, body: bytes, *, consented: bool, quota: Quota
@@ -99,7 +102,8 @@ class PoseFrames:
         if over is not None:
             self._refuse_unread(claims, over[0], body)
             return over[1]
-        wrong_type = refuse_type(head.content_type)
+        json = head.content_type != OCTET_STREAM and is_json(head.content_type)
+        wrong_type = None if json else refuse_type(head.content_type)
         if wrong_type is not None:
             self._refuse_unread(claims, Reason.MALFORMED, body)
             return wrong_type
@@ -111,12 +115,18 @@ class PoseFrames:
         if isinstance(unsent, Answer):
             self._refuse_unread(claims, Reason.MALFORMED, body)
             return unsent
+        received = int(self.clock.unix() * 1000)
+        if json:
+            read = read_json_batch(body, who.session_id, sidecar[0] if sidecar else None)
+            if isinstance(read, Answer):
+                return read
+            batch, text, meta = read
+            return Arrival(batch, received, text, meta, unsent)
         try:
             batch = decode(body)
         except WireError as error:
             self.sessions.refuse(who, Reason.MALFORMED, error.frames)
             return refuse_wire(error)
-        received = int(self.clock.unix() * 1000)
         if not sidecar and not unsent:
             return Arrival(batch, received)
         text, meta = sidecar or (None, NO_META)
@@ -126,12 +136,17 @@ class PoseFrames:
         self.sessions.refuse(claims.identity, reason, peek_frame_count(body))
 
 
-def _answer_outcome(who: SessionIdentity, outcome: Admitted | Refusal | WrongOwner) -> Answer:
+def _answer_outcome(
+    head: Head, who: SessionIdentity, outcome: Admitted | Refusal | WrongOwner
+) -> Answer:
     if isinstance(outcome, Admitted):
+        # The JSON form's own document has a status as well.
+        json = head.content_type != OCTET_STREAM and is_json(head.content_type)
+        status = b'"status":"accepted",' if json else b""
         return Answer(
             202,
-            b'{"frames_accepted":%d,"session_id":"%b","buffer_position_bytes":%d}'
-            % (outcome.frame_count, who.session_id.encode(), outcome.position_bytes),
+            b'{%b"frames_accepted":%d,"session_id":"%b","buffer_position_bytes":%d}'
+            % (status, outcome.frame_count, who.session_id.encode(), outcome.position_bytes),
             "accepted",
         )
     if isinstance(outcome, WrongOwner):

@@ -84,6 +84,26 @@ class Problem(Enum):
     CONSENT_UNKNOWN = (Reason.CONSENT_UNKNOWN.value, 503, Reason.CONSENT_UNKNOWN.meaning)
     RATE_SESSION = (Reason.RATE_SESSION.value, 429, Reason.RATE_SESSION.meaning)
     RATE_ORG = (Reason.RATE_ORG.value, 429, Reason.RATE_ORG.meaning)
+    RATE_PRINCIPAL = (
+        "rate_principal",
+        429,
+        "The person calls this route more often than `platform_requests_per_second`.",
+    )
+    HEADER_MALFORMED = (
+        "header_malformed",
+        400,
+        "A header that a service account sent is not what it must be; `field` says which.",
+    )
+    MAXMIND_UNSET = (
+        "maxmind_unset",
+        409,
+        "There is no account of MaxMind to ask with; `setting` names what is missing.",
+    )
+    MAXMIND_FAILED = (
+        "maxmind_failed",
+        502,
+        "MaxMind did not give what was asked for; `reason` says why. What was there stays.",
+    )
     UNSUPPORTED_TYPE = (
         "unsupported_media_type",
         415,

@@ -1,27 +1,30 @@
 """What kind of device and browser a request came from, as far as its `User-Agent` tells.
 
 Statistics group by these, so they are few words, whatever is sent: a header cannot make new groups.
-A fixed number of substrings is looked for, in time that a hostile header cannot stretch; thousands
-of patterns that know every device by name would cost milliseconds a new header.
+A header that is not known already costs milliseconds, since browsers are told apart by hundreds of
+patterns: so only the beginning of one is looked at, and what was found is remembered.
 """
 
 from functools import lru_cache
 
+import ua_parser
+
 from penstock.engine.media.rollup import NOWHERE, Surroundings
 
-_LONGEST = 512
-# The first that is there. Most browsers say that they are other ones as well, so the order matters.
-_BROWSERS = (
-    (b"edg", "Edge"),
-    (b"opr/", "Opera"),
-    (b"opera", "Opera"),
-    (b"samsungbrowser", "Samsung Internet"),
-    (b"firefox", "Firefox"),
-    (b"fxios", "Firefox"),
-    (b"crios", "Chrome"),
-    (b"chrome", "Chrome"),
-    (b"chromium", "Chrome"),
-    (b"safari", "Safari"),
+_LONGEST = 256
+_REMEMBERED = 8192
+# The first that a browser's family begins with: "Chrome Mobile WebView" is a Chrome.
+_FAMILIES = (
+    ("Samsung Internet", "Samsung Internet"),
+    ("Mobile Safari", "Safari"),
+    ("Safari", "Safari"),
+    ("Chromium", "Chrome"),
+    ("Chrome", "Chrome"),
+    ("HeadlessChrome", "Chrome"),
+    ("Firefox", "Firefox"),
+    ("Edge", "Edge"),
+    ("Opera", "Opera"),
+    ("Android", "Android"),
 )
 _TABLETS = (b"ipad", b"tablet", b"kindle", b"silk/")
 _PHONES = (b"iphone", b"ipod", b"mobile", b"windows phone")
@@ -31,14 +34,21 @@ _BOTS = (b"bot", b"spider", b"crawler", b"curl/", b"python", b"headless")
 OTHER = "other"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def surroundings_of(user_agent: bytes) -> Surroundings:
     """Tell device and browser of a header; nothing of an empty one."""
     if not user_agent:
         return NOWHERE
-    text = user_agent[:_LONGEST].lower()
-    browser = next((name for part, name in _BROWSERS if part in text), OTHER)
-    return Surroundings(device_type=_device(text), browser_family=browser)
+    return Surroundings(
+        device_type=_device(user_agent[:_LONGEST].lower()), browser_family=_browser(user_agent)
+    )
+
+
+def _browser(user_agent: bytes) -> str:
+    found = ua_parser.parse_user_agent(user_agent[:_LONGEST].decode("latin1"))
+    if found is None:
+        return OTHER
+    return next((word for start, word in _FAMILIES if found.family.startswith(start)), OTHER)
 
 
 def _device(text: bytes) -> str:

@@ -34,6 +34,7 @@ from penstock.engine.checkpoint import CHECKPOINT_VERSION, Checkpoint, written_m
 from penstock.engine.inbox import Arrival
 from penstock.engine.losses import plain_spans
 from penstock.engine.ports import SpoolChunk
+from penstock.engine.reported import NOTHING_REPORTED
 from penstock.engine.sidecar import NO_META, BatchMeta
 from penstock.engine.wire import MAX_MEMBER_BYTES, WireError, decode
 
@@ -161,6 +162,8 @@ def chunk_header(chunk: SpoolChunk) -> bytes:
     }
     if before.losses:
         plain["losses"] = plain_spans(before.losses)
+    if before.reported != NOTHING_REPORTED:
+        plain["reported"] = before.reported.plain()
     batches: list[tuple[int, int, int, orjson.Fragment | str | None]] = []
     for batch, received_unix_ms, raw, *_ in chunk.batches:
         length = len(batch.member)

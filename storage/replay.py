@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
+from penstock.engine.folding import last_word
 from penstock.engine.inbox import Arrival
 from penstock.engine.losses import Span
 from penstock.engine.motion.metrics import reach
 from penstock.engine.motion.motion import NO_MOTION, Motion, conclude
 from penstock.engine.motion.signals import Floats
 from penstock.engine.outcomes import FrameLedger, Reason, Tally
+from penstock.engine.reported import NOTHING_REPORTED, Reported
 from penstock.engine.sidecar import NO_META, BatchMeta
 from penstock.engine.timeline import GAP_MS, Timeline
 from penstock.engine.turbine import measured, moved
@@ -111,8 +113,8 @@ class ReplayReport:
 
     `reach_degrees` holds the least and the greatest angle of each joint that was seen, `motion` is
     the state that all frames have been folded into, and `traces` what was measured in each frame,
-    if that was wanted. `tally`, `accepted_frames` and `losses` are the session's own after the last
-    frame; the tally is None where no header says who the session is.
+    if that was wanted. `tally`, `accepted_frames`, `losses` and `reported` are the session's own
+    after the last frame; the tally is None where no header says who the session is.
     """
 
     identity: SessionIdentity | None
@@ -143,12 +145,13 @@ class ReplayReport:
     tally: Tally | None
     accepted_frames: int
     losses: tuple[Span, ...]
+    reported: Reported
     traces: tuple[Trace, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Give JSON-ready values: all but the state and the traces."""
         bare = asdict(replace(self, motion=NO_MOTION, tally=None, traces=()))
-        for name in ("motion", "tally", "accepted_frames", "losses", "traces"):
+        for name in ("motion", "tally", "accepted_frames", "losses", "reported", "traces"):
             del bare[name]
         return bare
 
@@ -192,6 +195,7 @@ class _Reading:
     motion: Motion = NO_MOTION
     tally: Tally | None = None
     accepted_frames: int = 0
+    reported: Reported = NOTHING_REPORTED
     sidecars: int = 0
     values: dict[str, Counter[str]] = field(
         default_factory=lambda: {key: Counter() for key in SIDECAR_KEYS}
@@ -250,6 +254,7 @@ class _Reading:
             tally=self.tally,
             accepted_frames=self.accepted_frames,
             losses=self.checkpoint.losses if self.checkpoint else (),
+            reported=self.reported,
             traces=tuple(self.traced or ()),
         )
 
@@ -353,6 +358,7 @@ class _Reading:
     def _fold(self, arrival: Arrival) -> None:
         batch = arrival.batch
         self.batches += 1
+        self.reported = last_word(self.reported, [arrival])
         self.motion = moved([(self.motion, [arrival])])[0]
         if self.traced is not None:
             self.traced.append(Trace(batch.timestamps_ms, measured([arrival])))

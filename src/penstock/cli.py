@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from penstock import __version__
-from penstock.commands import bench, outbox, policy, retention, runs, token
+from penstock.commands import audit, bench, outbox, policy, retention, runs, token
 from penstock.commands.config import config
 from penstock.commands.doctor import doctor
 from penstock.commands.erase import erase
@@ -36,6 +36,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(retention.app, name="retention")
 app.command()(erase)
+app.add_typer(audit.app, name="audit")
 app.command()(config)
 app.command()(doctor)
 app.command()(replay)

@@ -32,6 +32,7 @@ from penstock.http.media_statistics import MediaStatistics
 from penstock.http.meters import RequestMeter
 from penstock.http.metrics import Exposition, PenstockCollector, Sources
 from penstock.http.operations.surface import operations_surface
+from penstock.http.platform.callers import visitor_in
 from penstock.http.policy_metrics import PolicySources
 from penstock.http.portal_assets import load_portal
 from penstock.http.pose import PoseFrames
@@ -40,6 +41,7 @@ from penstock.http.runs.pages import pages_surface
 from penstock.http.runs.surface import HOT as HOT_RUNS
 from penstock.http.session_tokens import TokenVerifier
 from penstock.operations import Operations
+from penstock.platform_link import PlatformLink, platform_surfaces
 from penstock.rollup_surfaces import compose_sync, compose_usage, user_tokens
 from penstock.runs_surface import compose_runs
 from penstock.settings import Settings, secret_bytes
@@ -70,6 +72,7 @@ class Engine:
     core: CoreLink
     folder: MediaFolder
     operations: Operations
+    platform: PlatformLink
 
 
 def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> Front:
@@ -85,7 +88,16 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
     known_heads = KnownHeads(settings.token_cache_entries)
     pose = PoseFrames(tokens, known_heads, grants, grants, rate, sessions, clock)
     ends = SessionEnds(tokens, sessions, clock)
-    media = MediaEvents(tokens, grants, grants, rate, plant.writer, clock)
+    enrichment = engine.platform.enrichment
+    media = MediaEvents(
+        tokens,
+        grants,
+        grants,
+        rate,
+        plant.writer,
+        clock,
+        lambda head: enrichment.surroundings(visitor_in(head)),
+    )
     edge = Edge(CorsRules(settings.cors_origins, settings.cors_max_age_seconds), clock)
     meter = RequestMeter()
     readiness = Readiness(
@@ -95,7 +107,8 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
             lambda: findings.lag(plant.writer, settings.spool_flush_seconds),
             lambda: findings.ledger(plant.writer),
             lambda: findings.grants(grants.problem if isinstance(grants, FileGrants) else None),
-        )
+        ),
+        (engine.platform.notes,) if "platform" in settings.surfaces else (),
     )
     exposition = Exposition(
         PenstockCollector(
@@ -147,6 +160,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
     surfaces += core_surfaces(
         settings, engine.core, keeping, doors, engine.blobs, session_secrets(settings)
     )
+    surfaces += platform_surfaces(settings, engine.platform, doors, keeping)
     surfaces.append(operations_surface(doors, keeping, operations.retention, operations.erasures))
     app = create_app(
         Parts(

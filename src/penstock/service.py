@@ -45,6 +45,7 @@ from penstock.http.front import Front, open_front
 from penstock.ledgers import open_ledger
 from penstock.logs import configure_logs
 from penstock.operations import Operations, open_operations
+from penstock.platform_link import open_platform
 from penstock.policy_store import LedgerPolicyStore, load_policy_book
 from penstock.process import (
     allow_seconds_to_stop,
@@ -164,6 +165,7 @@ async def _open_engine(
     delivery = DeliveryLimits(settings.outbox_max_attempts)
     async with (
         open_core(settings, writer, ledger, clock, dev=dev) as core,
+        open_platform(settings, writer, sluice, clock) as platform,
         trio.open_nursery() as nursery,
     ):
         deliveries = Deliveries(writer, ledger, blobs, core.core, spool, clock, delivery)
@@ -179,7 +181,17 @@ async def _open_engine(
             nursery.start_soon(operations.retention.run)
             nursery.start_soon(operations.erasures.run)
             engine = Engine(
-                plant, spool, ledger, sessions, deliveries, desk, blobs, core, folder, operations
+                plant,
+                spool,
+                ledger,
+                sessions,
+                deliveries,
+                desk,
+                blobs,
+                core,
+                folder,
+                operations,
+                platform,
             )
             front = compose_front(settings, engine, stopping)
             service = Service(

@@ -19,7 +19,9 @@ from penstock.setting_types import (
     Allowed,
     BaseUrl,
     ClaimNames,
+    CredentialUrl,
     DatabaseUrl,
+    Networks,
     Origins,
     PlainPath,
     Secret,
@@ -142,6 +144,57 @@ class Settings(BaseSettings):
         None,
         "Where clients reach this service; links to replays begin with it. Without it they are "
         "paths of the same host.",
+    )
+
+    trusted_proxies: Networks = _setting(
+        (),
+        "Our own proxies. What X-Forwarded-For says is believed as far as they wrote it, and not "
+        "at all from anybody else.",
+    )
+    actor_hash_secret: Secret | None = _setting(
+        None,
+        "Makes the names under which people are stored; without it, it follows from "
+        "user_jwt_secret.",
+    )
+    actor_hash_days: int = _setting(
+        30, "How long somebody keeps the same name of that kind.", ge=1, le=3650
+    )
+    maxmind_account_id: str | None = _setting(
+        None, "The MaxMind account that databases and privacy exclusions come by.", min_length=1
+    )
+    maxmind_license_key: SharedSecret | None = _setting(
+        None, "The licence key of the MaxMind account."
+    )
+    geo_update_url: CredentialUrl = _setting(
+        "https://download.maxmind.com/geoip/databases/GeoLite2-City/download?suffix=tar.gz",
+        "The geo database as .tar.gz; the same address with .sha256 behind it is its checksum.",
+    )
+    privacy_exclusions_url: CredentialUrl = _setting(
+        "https://api.maxmind.com/privacy/exclusions", "The list of privacy exclusions."
+    )
+    privacy_sync_days: int = _setting(
+        7, "How often that list is synced by itself; 0 never.", ge=0, le=365
+    )
+    platform_requests_per_second: float = _setting(
+        10.0,
+        "How often a person may call each of the routes for analytics and errors, sustained.",
+        ge=0.01,
+        le=10_000,
+    )
+    platform_burst: int = _setting(
+        50, "How often a person may call such a route at once.", ge=1, le=10_000
+    )
+    retention_analytics_days: int = _setting(
+        395, "How long events of analytics are kept; 0 for ever.", ge=0, le=36_500
+    )
+    retention_errors_days: int = _setting(
+        90, "How long error reports and groups are kept; 0 for ever.", ge=0, le=36_500
+    )
+    retention_media_days: int = _setting(
+        395,
+        "How long media events are kept; statistics made of them stay. 0 for ever.",
+        ge=0,
+        le=36_500,
     )
 
     cors_origins: Origins = _setting(

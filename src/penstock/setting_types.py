@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from penstock.dev import is_loopback
+from penstock.engine.platform.addresses import read_network
 
 # HMAC-SHA256 is as strong as its key up to the size of its hash (RFC 7518, section 3.2).
 MIN_SECRET_BYTES = 32
@@ -88,6 +89,29 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _credential_url(text: str) -> str:
+    # It is asked with credentials, which no network in between may read.
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+        safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+        served = bool(host) and parts.port != 0 and "@" not in parts.netloc and not parts.fragment
+    except ValueError:
+        safe = served = False
+    if not (safe and served):
+        raise ValueError("is no such URL")
+    return text
+
+
+def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for network in networks:
+        try:
+            read_network(network)
+        except ValueError:
+            raise ValueError(f"names {network!r}") from None
+    return networks
+
+
 def _plain_path(value: object) -> object:
     if value == "":
         raise ValueError("is empty")
@@ -154,6 +178,17 @@ BaseUrl = Annotated[
     str,
     AfterValidator(_base_url),
     Allowed("a URL such as https://core.example, without credentials, query or fragment"),
+]
+CredentialUrl = Annotated[
+    str,
+    AfterValidator(_credential_url),
+    Allowed("an https:// URL without credentials or fragment; http:// on loopback only"),
+]
+Networks = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_words),
+    AfterValidator(_networks),
+    Allowed("addresses or networks such as 10.0.0.0/8, separated by commas"),
 ]
 PlainPath = Annotated[Path, BeforeValidator(_plain_path), Allowed("a path")]
 Secret = Annotated[

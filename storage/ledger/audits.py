@@ -1,13 +1,22 @@
-"""Audit entries as rows."""
+"""Audit entries as rows, each a link of the chain."""
 
 import orjson
 
+from penstock.engine.platform.audit_chain import (
+    BEGINNING,
+    content_of,
+    digest_of,
+    link_hash,
+)
+from penstock.engine.platform.records import AuditChain, AuditChainOf, AuditLink, AuditLinks
 from penstock.engine.records import AuditEntry, AuditPage, StoredAudit
-from penstock.storage.ledger.sql import Answers, Put, Puts, Statement, Steps, compare, encode
+from penstock.storage.ledger.sql import Answers, Put, Puts, Row, Statement, Steps, compare, encode
+
+_COLUMNS = "entry_id, at_unix_ms, actor, action, subject, detail"
 
 
 def put_audit(entry: AuditEntry) -> Steps[None]:
-    """Store an entry behind all others."""
+    """Store an entry behind all others, linked to the last of them."""
     row = (
         entry.entry_id,
         entry.at_unix_ms,
@@ -18,17 +27,46 @@ def put_audit(entry: AuditEntry) -> Steps[None]:
     )
     # Not by "ON CONFLICT": that would spend a position on each repetition.
     there = yield Statement(
-        "SELECT entry_id, at_unix_ms, actor, action, subject, detail"
-        " FROM audit_entries WHERE entry_id = ?",
+        f"SELECT {_COLUMNS} FROM audit_entries WHERE entry_id = ?",
         row[:1],
     )
     if there:
         compare(there[0], row, "another audit entry has this id")
+    # From here to the commit nobody else can link: the chain's row is held.
+    rows = yield Statement("UPDATE audit_chain SET links = links + 1 RETURNING links, hash")
+    link, before = rows[0]
+    if before == BEGINNING:
+        link, before = yield from _link_older(link)
+    digest = digest_of(_content(row))
+    found = link_hash(before, link, digest)
     yield Statement(
-        "INSERT INTO audit_entries (entry_id, at_unix_ms, actor, action, subject, detail)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        row,
+        f"INSERT INTO audit_entries ({_COLUMNS}, link, hash, digest)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, link, found, digest),
     )
+    yield Statement("UPDATE audit_chain SET links = ?, hash = ?", (link, found))
+
+
+def _link_older(link: int) -> Steps[tuple[int, str]]:
+    """Link what was stored before there was a chain; give the next link and the hash before it."""
+    rows = yield Statement(
+        f"SELECT position, {_COLUMNS} FROM audit_entries WHERE link IS NULL ORDER BY position"
+    )
+    before = BEGINNING
+    for position, *row in rows:
+        digest = digest_of(_content(tuple(row)))
+        before = link_hash(before, link, digest)
+        yield Statement(
+            "UPDATE audit_entries SET link = ?, hash = ?, digest = ? WHERE position = ?",
+            (link, before, digest, position),
+        )
+        link += 1
+    return link, before
+
+
+def _content(row: Row) -> str:
+    entry_id, at_unix_ms, actor, action, subject, detail = row
+    return content_of(AuditEntry(at_unix_ms, actor, action, subject, {}, entry_id), detail)
 
 
 def audit_page(query: AuditPage) -> Steps[list[StoredAudit]]:
@@ -48,5 +86,34 @@ def audit_page(query: AuditPage) -> Steps[list[StoredAudit]]:
     ]
 
 
-PUTS: Puts = {AuditEntry: Put(put_audit)}
-ANSWERS: Answers = {AuditPage: audit_page}
+def audit_links(query: AuditLinks) -> Steps[list[AuditLink]]:
+    """Give the links behind one, in their order."""
+    rows = yield Statement(
+        f"SELECT link, hash, digest, redacted, {_COLUMNS} FROM audit_entries WHERE link > ?"
+        " ORDER BY link LIMIT ?",
+        (query.after, query.limit),
+    )
+    return [
+        AuditLink(link, found, digest, None if redacted else _content(tuple(row)))
+        for link, found, digest, redacted, *row in rows
+    ]
+
+
+def audit_chain(_query: AuditChainOf) -> Steps[AuditChain]:
+    """Give the chain's ends."""
+    rows = yield Statement("SELECT links, hash, removed_links, removed_hash FROM audit_chain")
+    unlinked = yield Statement("SELECT count(*) FROM audit_entries WHERE link IS NULL")
+    redactions = yield Statement("SELECT COALESCE(SUM(audits_redacted), 0) FROM erasures")
+    links, found, removed_links, removed_hash = rows[0]
+    return AuditChain(
+        links, found, removed_links, removed_hash, unlinked[0][0], int(redactions[0][0])
+    )
+
+
+# It counts a link before it stores the entry.
+PUTS: Puts = {AuditEntry: Put(put_audit, may_half_write=True)}
+ANSWERS: Answers = {
+    AuditPage: audit_page,
+    AuditLinks: audit_links,
+    AuditChainOf: audit_chain,
+}

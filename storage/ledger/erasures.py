@@ -174,7 +174,7 @@ def put_redaction(entry: RedactAudits) -> Steps[int]:
     for position in entry.positions:
         done = yield Statement(
             "UPDATE audit_entries SET actor = REPLACE(actor, ?, ?),"
-            " subject = REPLACE(subject, ?, ?), detail = REPLACE(detail, ?, ?)"
+            " subject = REPLACE(subject, ?, ?), detail = REPLACE(detail, ?, ?), redacted = 1"
             " WHERE position = ? AND (actor LIKE ? OR subject LIKE ? OR detail LIKE ?) RETURNING 1",
             (*swap * 3, position, *(f"%{entry.principal_id}%",) * 3),
         )

@@ -1,5 +1,7 @@
 """Retention as steps: the oldest rows first, a few at a time."""
 
+from itertools import takewhile
+
 from penstock.engine.retention_records import (
     MOST_COUNTED,
     PrunableAudits,
@@ -35,11 +37,19 @@ def put_prune_finals(entry: PruneFinals) -> Steps[int]:
 
 
 def put_prune_audits(entry: PruneAudits) -> Steps[int]:
-    """Remove some of the oldest audit entries."""
-    gone = yield Statement(
-        f"DELETE FROM audit_entries WHERE position IN ({_OLDEST_AUDITS}) RETURNING 1",
-        (entry.limit, entry.before_unix_ms),
+    """Remove some of the oldest audit entries, from the chain's beginning on."""
+    rows = yield Statement(
+        "SELECT link, hash, at_unix_ms FROM audit_entries WHERE link IS NOT NULL"
+        " ORDER BY link LIMIT ?",
+        (entry.limit,),
     )
+    old = list(takewhile(lambda row: row[2] < entry.before_unix_ms, rows))
+    if not old:
+        return 0
+    link, found, _ = old[-1]
+    # First the chain says so: nothing else may be taken out of it.
+    yield Statement("UPDATE audit_chain SET removed_links = ?, removed_hash = ?", (link, found))
+    gone = yield Statement("DELETE FROM audit_entries WHERE link <= ? RETURNING 1", (link,))
     return len(gone)
 
 
@@ -62,6 +72,6 @@ def prunable_audits(query: PrunableAudits) -> Steps[int]:
 
 PUTS: Puts = {
     PruneFinals: Put(put_prune_finals, may_half_write=True),
-    PruneAudits: Put(put_prune_audits),
+    PruneAudits: Put(put_prune_audits, may_half_write=True),
 }
 ANSWERS: Answers = {PrunableFinals: prunable_finals, PrunableAudits: prunable_audits}

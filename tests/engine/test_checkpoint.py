@@ -11,6 +11,7 @@ from penstock.engine.checkpoint import CHECKPOINT_VERSION, Checkpoint, SessionId
 from penstock.engine.motion.motion import BEGUN_ANEW, NO_MOTION, Motion, advance
 from penstock.engine.motion.signals import SIGNALS
 from penstock.engine.outcomes import Outcome, Reason, Tally
+from penstock.engine.reported import LONGEST_PHASE, NOTHING_REPORTED, Reported
 from penstock.engine.timeline import Timeline
 
 counts = st.integers(0, 1 << 40)
@@ -34,8 +35,23 @@ def _moved(frames: int) -> Motion:
 
 
 motions = st.integers(1, 200).map(_moved) | st.just(NO_MOTION)
+reported = st.just(NOTHING_REPORTED) | st.builds(
+    Reported,
+    st.none() | st.integers(0, 1_000_000),
+    st.none() | st.floats(0, 100),
+    st.none() | st.floats(0, 360),
+    st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=LONGEST_PHASE),
+)
 checkpoints = st.builds(
-    Checkpoint, identities, counts, counts, timelines, tallies, motions, st.sampled_from([True])
+    Checkpoint,
+    identities,
+    counts,
+    counts,
+    timelines,
+    tallies,
+    motions,
+    st.sampled_from([True]),
+    reported=reported,
 )
 
 

@@ -17,6 +17,7 @@ from penstock.engine.motion.motion import NO_MOTION
 from penstock.engine.motion.signals import SIGNALS
 from penstock.engine.outcomes import Outcome, Reason, Tally
 from penstock.engine.ports import MAX_CHUNK_BATCHES, SpoolChunk
+from penstock.engine.reported import LONGEST_PHASE, NOTHING_REPORTED, Reported
 from penstock.engine.timeline import Timeline
 from penstock.engine.wire import FrameBatch
 from penstock.storage import members
@@ -41,6 +42,13 @@ Altered = Callable[..., Arrival]
 MakeChunk = Callable[..., SpoolChunk]
 
 naturals = st.integers(0, 2**53)
+reported = st.just(NOTHING_REPORTED) | st.builds(
+    Reported,
+    st.none() | st.integers(0, 1_000_000),
+    st.none() | st.floats(0, 100),
+    st.none() | st.floats(0, 360),
+    st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=LONGEST_PHASE),
+)
 checkpoints = st.builds(
     Checkpoint,
     st.builds(SessionIdentity, *[st.uuids().map(str)] * 3),
@@ -62,6 +70,7 @@ checkpoints = st.builds(
     st.lists(st.builds(Span, naturals, naturals, st.sampled_from(list(Reason))), max_size=4).map(
         tuple
     ),
+    reported,
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),

@@ -92,7 +92,9 @@ def _metrics(report: "ReplayReport") -> dict[str, Any]:
 
     if report.tally is None:  # members without a header: nothing but the frames is known
         return metrics(report.motion, Account(used=report.used))
-    return figures(report.motion, report.accepted_frames, report.tally, report.losses)._asdict()
+    return figures(
+        report.motion, report.accepted_frames, report.tally, report.losses, report.reported
+    )._asdict()
 
 
 def _draw(target: Path, path: Path, report: "ReplayReport") -> None:

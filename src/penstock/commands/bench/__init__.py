@@ -10,6 +10,7 @@ from penstock.commands.bench.load import load
 from penstock.commands.bench.media import media
 from penstock.commands.bench.neighbour import neighbour
 from penstock.commands.bench.peers import peers
+from penstock.commands.bench.platform import platform
 from penstock.commands.bench.policy_cost import policy_cost
 from penstock.commands.bench.pressure import pressure
 from penstock.commands.bench.runs import runs
@@ -32,6 +33,7 @@ app.command()(ledger)
 app.command()(sync)
 app.command()(runs)
 app.command()(media)
+app.command()(platform)
 app.command()(compare)
 app.command()(show)
 app.command()(grants)

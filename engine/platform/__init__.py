@@ -1,0 +1,1 @@
+"""What stands before every request of the platform surface, and what that surface keeps."""

@@ -1,0 +1,125 @@
+"""Analytics, error reports and their groups as rows."""
+
+from dataclasses import fields
+
+import orjson
+
+from penstock.engine.platform.records import (
+    AnalyticsEntry,
+    AnalyticsPage,
+    Circumstances,
+    ErrorGroup,
+    ErrorGroups,
+    ErrorReportEntry,
+    ErrorReports,
+)
+from penstock.storage.ledger.sql import Answers, Put, Puts, Row, Statement, Steps, compare, encode
+
+_EVENT = (
+    "event_id, org_id, at_unix_ms, received_unix_ms, name, category, resource_type, resource_id,"
+    " page_url, referrer_url, numeric_value, properties, circumstances"
+)
+_REPORT = (
+    "report_id, org_id, fingerprint, received_unix_ms, error_type, error_code, feature, message,"
+    " stack, detail, circumstances"
+)
+_GROUP = (
+    "org_id, fingerprint, error_type, error_code, feature, message, stack, reports,"
+    " first_seen_unix_ms, last_seen_unix_ms"
+)
+
+
+def put_analytics(entry: AnalyticsEntry) -> Steps[None]:
+    """Store an event."""
+    row = _row(entry)
+    done = yield Statement(
+        f"INSERT INTO analytics_events ({_EVENT}) VALUES ({_marks(row)})"
+        " ON CONFLICT (event_id) DO NOTHING RETURNING 1",
+        row,
+    )
+    if not done:
+        there = yield Statement(
+            f"SELECT {_EVENT} FROM analytics_events WHERE event_id = ?", row[:1]
+        )
+        compare(there[0], row, "another event has this id")
+
+
+def put_error_report(entry: ErrorReportEntry) -> Steps[None]:
+    """Store a report, and count it in its group."""
+    row = _row(entry)
+    done = yield Statement(
+        f"INSERT INTO error_reports ({_REPORT}) VALUES ({_marks(row)})"
+        " ON CONFLICT (report_id) DO NOTHING RETURNING 1",
+        row,
+    )
+    if not done:
+        there = yield Statement(f"SELECT {_REPORT} FROM error_reports WHERE report_id = ?", row[:1])
+        compare(there[0], row, "another report has this id")
+    at = entry.received_unix_ms
+    group = (entry.org_id, entry.fingerprint, *row[4:9], 1, at, at)
+    yield Statement(
+        f"INSERT INTO error_groups ({_GROUP}) VALUES ({_marks(group)})"
+        " ON CONFLICT (org_id, fingerprint) DO UPDATE SET reports = error_groups.reports + 1,"
+        " first_seen_unix_ms = CASE"
+        " WHEN excluded.first_seen_unix_ms < error_groups.first_seen_unix_ms"
+        " THEN excluded.first_seen_unix_ms ELSE error_groups.first_seen_unix_ms END,"
+        " last_seen_unix_ms = CASE"
+        " WHEN excluded.last_seen_unix_ms > error_groups.last_seen_unix_ms"
+        " THEN excluded.last_seen_unix_ms ELSE error_groups.last_seen_unix_ms END",
+        group,
+    )
+
+
+def analytics_page(query: AnalyticsPage) -> Steps[list[AnalyticsEntry]]:
+    """Give an organisation's newest events."""
+    rows = yield Statement(
+        f"SELECT {_EVENT} FROM analytics_events WHERE org_id = ?"
+        " ORDER BY received_unix_ms DESC, event_id LIMIT ?",
+        (query.org_id, query.limit),
+    )
+    return [AnalyticsEntry(*_read(row)) for row in rows]
+
+
+def error_groups(query: ErrorGroups) -> Steps[list[ErrorGroup]]:
+    """Give an organisation's groups, those seen last first."""
+    rows = yield Statement(
+        f"SELECT {_GROUP} FROM error_groups WHERE org_id = ?"
+        " ORDER BY last_seen_unix_ms DESC, fingerprint LIMIT ?",
+        (query.org_id, query.limit),
+    )
+    return [ErrorGroup(*row) for row in rows]
+
+
+def error_reports(query: ErrorReports) -> Steps[list[ErrorReportEntry]]:
+    """Give a group's newest reports."""
+    rows = yield Statement(
+        f"SELECT {_REPORT} FROM error_reports WHERE org_id = ? AND fingerprint = ?"
+        " ORDER BY received_unix_ms DESC, report_id LIMIT ?",
+        (query.org_id, query.fingerprint, query.limit),
+    )
+    return [ErrorReportEntry(*_read(row)) for row in rows]
+
+
+def _row(entry: AnalyticsEntry | ErrorReportEntry) -> Row:
+    *plain, values, circumstances = (getattr(entry, one.name) for one in fields(entry))
+    return (*plain, encode(values), encode(list(circumstances)))
+
+
+def _read(row: Row) -> Row:
+    """Read the two columns of JSON that every row ends with."""
+    return (*row[:-2], orjson.loads(row[-2]), Circumstances(*orjson.loads(row[-1])))
+
+
+def _marks(row: Row) -> str:
+    return ", ".join("?" * len(row))
+
+
+PUTS: Puts = {
+    AnalyticsEntry: Put(put_analytics),
+    ErrorReportEntry: Put(put_error_report, may_half_write=True),
+}
+ANSWERS: Answers = {
+    AnalyticsPage: analytics_page,
+    ErrorGroups: error_groups,
+    ErrorReports: error_reports,
+}

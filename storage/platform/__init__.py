@@ -1,0 +1,1 @@
+"""Files that the platform surface looks things up in."""
