@@ -147,7 +147,7 @@ CASES: dict[str, tuple[str, str, bytes, int]] = {
     "expired": (_claims(exp=1), _OCTETS, _GOOD, 401),
     "from the future": (_claims(iat=_FAR - 1), _OCTETS, _GOOD, 401),
     "no type": (_TOKEN, "", _GOOD, 415),
-    "another type": (_TOKEN, "application/json", _GOOD, 415),
+    "another type": (_TOKEN, "text/html", _GOOD, 415),
     "no token and another type": ("", "text/plain", _GOOD, 401),
     "empty": (_TOKEN, _OCTETS, b"", 400),
     "no gzip": (_TOKEN, _OCTETS, b"\x00" * 100, 400),
