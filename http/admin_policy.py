@@ -27,7 +27,7 @@ from penstock.engine.stress import Stress
 from penstock.engine.weir import WeirStatistics
 from penstock.http import policy_documents as documents
 from penstock.http.cold_routes import Call, ColdRoute, ColdSurface
-from penstock.http.exchange import Answer, json_answer
+from penstock.http.exchange import Answer, json_answer, unkept
 from penstock.http.policy_documents import Document
 from penstock.http.policy_requests import (
     AdminCall,
@@ -49,7 +49,6 @@ _SHOWN_CHANGES = 20
 _SHOWN_DECISIONS = 50
 _SHOWN_FAULTS = 20
 _LONGEST_DETAIL = 2000
-_NO_STORE = (b"cache-control", b"no-store")
 
 
 class Decisions(Protocol):
@@ -116,10 +115,10 @@ class PolicyAdmin:
         try:
             claims = self.tokens.verify(authorization, self.clock.unix())
         except UserTokenRefusedError as refused:
-            return _private(problem_answer(refused.problem, refused.detail))
+            return unkept(problem_answer(refused.problem, refused.detail))
         if claims.role is not ROLE:
             detail = f"this needs the role {ROLE}; the token's is {claims.role}"
-            return _private(
+            return unkept(
                 problem_answer(Problem.ROLE_REQUIRED, detail, limit=ROLE, seen=claims.role)
             )
         return claims
@@ -180,7 +179,7 @@ class PolicyAdmin:
                 error.detail,
                 retry_after=error.retry_after,
             )
-        return _private(answer)
+        return unkept(answer)
 
     async def _show(self, call: AdminCall) -> Answer:
         call.expect("session_id", "org_id")
@@ -318,8 +317,3 @@ def _invalid(wrong: BookFaultsError) -> Answer:
 
 def _why_not(place: Place | None) -> str:
     return "it is not live" if place is None else "as many are followed as can be"
-
-
-def _private(answer: Answer) -> Answer:
-    # Between an operator and the service: no cache may keep it.
-    return answer._replace(headers=(*answer.headers, _NO_STORE))

@@ -22,8 +22,7 @@ from penstock.http.bodies import read_body
 from penstock.http.exchange import Answer, Head, json_answer
 from penstock.http.gates import read_unsent, refuse_json_type
 from penstock.http.hot_routes import Route
-from penstock.http.instants import Instant, unix_ms
-from penstock.http.moments import moment
+from penstock.http.instants import Instant, iso_instant, unix_ms
 from penstock.http.problems import BY_CODE, Problem, problem_answer
 from penstock.http.session_tokens import SessionClaims, TokenRefusedError, TokenVerifier
 
@@ -131,7 +130,7 @@ def _document(final: Final, progress: Progress) -> dict[str, object]:
         "frames_dropped": final.frames_dropped,
         # A session of which no frame came to the disk has no replay.
         "replay_blob": None if progress.replay is None else progress.replay.url,
-        "aggregates_published_at": None if published is None else moment(published),
+        "aggregates_published_at": None if published is None else iso_instant(published),
         "frames_shed": final.frames_shed,
         "frames_lost": final.frames_lost,
         "suspicious_gap": final.suspicious_gap,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
+_NO_STORE = (b"cache-control", b"no-store")
 
 
 @dataclass(slots=True)
@@ -57,3 +58,8 @@ class Answer(NamedTuple):
 def json_answer(status: int, document: object, *, code: str = "ok") -> Answer:
     """Answer with a JSON document."""
     return Answer(status, orjson.dumps(document), code)
+
+
+def unkept(answer: Answer) -> Answer:
+    """Mark what is between one person and the service: no cache may keep it."""
+    return answer._replace(headers=(*answer.headers, _NO_STORE))

@@ -22,7 +22,7 @@ from penstock.engine.media.statistics import (
 )
 from penstock.engine.ports import Clock
 from penstock.http.cold_routes import Call, ColdRoute, ColdSurface, RefusedError
-from penstock.http.exchange import Answer, json_answer
+from penstock.http.exchange import Answer, json_answer, unkept
 from penstock.http.problems import BY_CODE, Problem
 from penstock.http.roles import Role
 from penstock.http.user_tokens import UserTokenRefusedError, UserTokenVerifier
@@ -33,7 +33,6 @@ ROLE = Role.PLATFORM_ADMIN
 _LONGEST_MEDIA_ID = 200
 _LONGEST_SHOWN = 80
 _RETRY_SECONDS = 5.0
-_NO_STORE = (b"cache-control", b"no-store")
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -56,7 +55,7 @@ class MediaStatistics:
         )
 
     async def _bandwidth(self, call: Call) -> Answer:
-        self._let_in(call)
+        await self._let_in(call)
         _expect(call, "period", "group_by", "media_id")
         period = _word(call, "period", tuple(Period)) or Period.WEEK
         dimension = _word(call, "group_by", GROUPINGS) or Dimension.COUNTRY_CODE
@@ -70,10 +69,10 @@ class MediaStatistics:
             "group_by": dimension.value,
             "stats": [_bandwidth_document(dimension, one) for one in bandwidth_statistics(cells)],
         }
-        return _private(json_answer(200, document))
+        return unkept(json_answer(200, document))
 
     async def _sessions(self, call: Call) -> Answer:
-        self._let_in(call)
+        await self._let_in(call)
         _expect(call, "period", "status")
         period = _word(call, "period", tuple(Period)) or Period.WEEK
         status = _word(call, "status", tuple(MediaStatus))
@@ -82,11 +81,12 @@ class MediaStatistics:
             cells = await self.ledger.read(query)
         except LedgerUnavailableError as unavailable:
             raise _not_now(unavailable) from None
-        return _private(
+        return unkept(
             json_answer(200, _sessions_document(period, session_statistics(cells, status)))
         )
 
-    def _let_in(self, call: Call) -> None:
+    async def _let_in(self, call: Call) -> None:
+        await self.tokens.prepare(call.authorization)
         try:
             claims = self.tokens.verify(call.authorization, self.clock.unix())
         except UserTokenRefusedError as refused:
@@ -186,7 +186,3 @@ def _rounded(value: float | None, digits: int) -> float | None:
     if value is None:
         return None
     return round(value, digits) if digits else round(value)
-
-
-def _private(answer: Answer) -> Answer:
-    return answer._replace(headers=(*answer.headers, _NO_STORE))

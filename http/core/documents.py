@@ -5,18 +5,16 @@ from typing import Any
 from penstock.engine.core.grant_records import ConsentEntry, QuotaEntry
 from penstock.engine.core.records import Adherence, Days, ExerciseCounts, ExerciseSession
 from penstock.engine.ports import Purpose, Quota
-from penstock.http.exchange import Answer, json_answer
-from penstock.http.moments import moment
+from penstock.http.exchange import Answer, json_answer, unkept
+from penstock.http.instants import iso_instant
 from penstock.http.problems import Problem, problem_answer
 
 Document = dict[str, Any]
 
-_NO_STORE = (b"cache-control", b"no-store")
-
 
 def private(status: int, document: Document) -> Answer:
     """Answer what concerns a person: no cache may keep it."""
-    return json_answer(status, document)._replace(headers=(_NO_STORE,))
+    return unkept(json_answer(status, document))
 
 
 def refuse(
@@ -27,8 +25,7 @@ def refuse(
     **facts: object,
 ) -> Answer:
     """Refuse something: what is not there now, or not theirs now, may be later."""
-    answer = problem_answer(problem, detail, retry_after=retry_after, **facts)
-    return answer._replace(headers=(*answer.headers, _NO_STORE))
+    return unkept(problem_answer(problem, detail, retry_after=retry_after, **facts))
 
 
 def session(found: ExerciseSession) -> Document:
@@ -40,7 +37,7 @@ def session(found: ExerciseSession) -> Document:
         "status": found.status,
         "provisional": found.provisional,
         "revision": found.revision,
-        "created_at": moment(found.created_unix_ms),
+        "created_at": iso_instant(found.created_unix_ms),
         "started_at": _moment(found.started_unix_ms),
         "ended_at": _moment(found.ended_unix_ms),
         "completeness": found.completeness,
@@ -65,7 +62,7 @@ def adherence(found: Adherence) -> Document:
         "active_days": found.active_days,
         "rep_count": found.rep_count,
         "exercised_seconds": found.exercised_ms / 1000,
-        "last_ended_at": moment(found.last_ended_unix_ms),
+        "last_ended_at": iso_instant(found.last_ended_unix_ms),
     }
 
 
@@ -84,7 +81,7 @@ def exercise_counts(found: ExerciseCounts) -> Document:
 
 def window(days: Days) -> Document:
     """Tell which days were asked for: `to` is the beginning of the day behind the last one."""
-    return {"from": moment(days.first_unix_ms), "to": moment(days.end_unix_ms)}
+    return {"from": iso_instant(days.first_unix_ms), "to": iso_instant(days.end_unix_ms)}
 
 
 def consent(principal_id: str, org_id: str, found: ConsentEntry | None) -> Document:
@@ -95,7 +92,7 @@ def consent(principal_id: str, org_id: str, found: ConsentEntry | None) -> Docum
         "org_id": org_id,
         "recorded": found is not None,
         "purposes": sorted(purposes),
-        "updated_at": None if found is None else moment(found.updated_unix_ms),
+        "updated_at": None if found is None else iso_instant(found.updated_unix_ms),
     }
 
 
@@ -106,9 +103,9 @@ def quota(org_id: str, found: QuotaEntry | None) -> Document:
         "org_id": org_id,
         "recorded": found is not None,
         "batches_per_second": limits.batches_per_second,
-        "updated_at": None if found is None else moment(found.updated_unix_ms),
+        "updated_at": None if found is None else iso_instant(found.updated_unix_ms),
     }
 
 
 def _moment(unix_ms: int | None) -> str | None:
-    return None if unix_ms is None else moment(unix_ms)
+    return None if unix_ms is None else iso_instant(unix_ms)

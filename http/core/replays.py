@@ -22,7 +22,7 @@ from penstock.http.core.reads import find_session
 from penstock.http.core.requests import Doors, expect, id_in_path
 from penstock.http.core.starts import SESSIONS
 from penstock.http.exchange import Answer
-from penstock.http.moments import moment
+from penstock.http.instants import iso_instant
 from penstock.http.problems import Problem, problem_answer
 from penstock.http.replay_links import (
     LinkVerdict,
@@ -93,7 +93,7 @@ class Replays:
             token = sign_link(key, expires_unix, self.terms.secrets[0])
             base = self.terms.public_url.rstrip("/")
             url = f"{base}{DOWNLOADS}/{claims.org_id}/{found.session_id}/{token}"
-        return private(200, {"url": url, "expires_at": moment(expires_unix * 1000)})
+        return private(200, {"url": url, "expires_at": iso_instant(expires_unix * 1000)})
 
     async def _download(self, call: Call) -> Answer | StreamAnswer:
         key = replay_key(id_in_path(call, "org_id"), id_in_path(call, "session_id"))

@@ -15,7 +15,7 @@ from penstock.http.core.documents import private
 from penstock.http.core.keeping import Keeping
 from penstock.http.core.requests import Doors, expect, id_in_path, read_json_if_any
 from penstock.http.exchange import Answer
-from penstock.http.moments import moment
+from penstock.http.instants import iso_instant
 from penstock.http.problems import Problem
 from penstock.http.roles import Role
 from penstock.http.session_tokens import mint_session_token
@@ -99,6 +99,6 @@ class Starts:
             {
                 "session_id": session_id,
                 "telemetry_token": token,
-                "telemetry_token_expires_at": moment(expires * 1000),
+                "telemetry_token_expires_at": iso_instant(expires * 1000),
             },
         )

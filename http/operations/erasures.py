@@ -17,7 +17,7 @@ from penstock.http.core.documents import Document, private
 from penstock.http.core.keeping import Keeping, refusal, unavailable
 from penstock.http.core.requests import Doors, expect, id_in_path, limit_of, read_json
 from penstock.http.exchange import Answer
-from penstock.http.moments import moment
+from penstock.http.instants import iso_instant
 from penstock.http.problems import Problem
 from penstock.http.roles import Role
 from penstock.http.uuids import is_uuid
@@ -128,9 +128,9 @@ def _erasure(erasure: Erasure) -> Document:
         "erasure_id": erasure.erasure_id,
         "principal_digest": erasure.digest,
         "state": "under_way" if done is None else "done",
-        "asked_at": moment(erasure.asked_unix_ms),
+        "asked_at": iso_instant(erasure.asked_unix_ms),
         "asked_by": erasure.asked_by,
-        "done_at": None if done is None else moment(done),
+        "done_at": None if done is None else iso_instant(done),
         "sessions": erasure.sessions,
         "rows": erasure.rows,
         "blobs": erasure.blobs,

@@ -19,7 +19,7 @@ from penstock.http.core.requests import (
     read_json_if_any,
 )
 from penstock.http.exchange import Answer
-from penstock.http.moments import moment
+from penstock.http.instants import iso_instant
 from penstock.http.roles import Role
 from penstock.http.uuids import is_uuid
 
@@ -69,7 +69,7 @@ class Outbox:
             {
                 "pending": counts.pending,
                 "dead": counts.dead,
-                "oldest_pending_at": None if oldest is None else moment(oldest),
+                "oldest_pending_at": None if oldest is None else iso_instant(oldest),
                 "deliveries": [_delivery(row) for row in rows[:limit]],
                 "after": rows[limit - 1].session_id if len(rows) > limit else None,
             },
@@ -97,11 +97,11 @@ def _delivery(row: OutboxRow) -> Document:
         "revision": row.revision,
         "org_id": row.org_id,
         "state": "dead" if progress.dead else "pending",
-        "ended_at": moment(row.created_unix_ms),
+        "ended_at": iso_instant(row.created_unix_ms),
         "waits_for": "core" if progress.stored else "replay",
-        "published_at": None if published is None else moment(published),
+        "published_at": None if published is None else iso_instant(published),
         "attempts": progress.attempts,
-        "next_attempt_at": None if progress.dead else moment(progress.next_unix_ms),
+        "next_attempt_at": None if progress.dead else iso_instant(progress.next_unix_ms),
         "error": progress.error or None,
     }
 

@@ -10,7 +10,7 @@ from penstock.http.cold_routes import Call, ColdRoute, RefusedError
 from penstock.http.core.documents import Document, private
 from penstock.http.core.requests import Doors, expect, read_json_if_any
 from penstock.http.exchange import Answer
-from penstock.http.moments import moment
+from penstock.http.instants import iso_instant
 from penstock.http.problems import Problem
 from penstock.http.roles import Role
 
@@ -82,8 +82,8 @@ def _run(report: RetentionReport) -> Document:
         "state": "running" if finished is None else "stopped" if report.stopped else "done",
         "dry_run": report.dry_run,
         "asked_by": report.asked_by,
-        "started_at": moment(int(report.started_unix * 1000)),
-        "finished_at": None if finished is None else moment(int(finished * 1000)),
+        "started_at": iso_instant(int(report.started_unix * 1000)),
+        "finished_at": None if finished is None else iso_instant(int(finished * 1000)),
         "blobs": None if report.blobs is None else report.blobs._asdict(),
         "finals": report.finals,
         "audits": report.audits,

@@ -16,7 +16,7 @@ from penstock.engine.platform.geo_updates import GeoUpdates
 from penstock.engine.platform.syncing import ExclusionSync, SyncState
 from penstock.http.cold_routes import Call, ColdRoute, RefusedError
 from penstock.http.core.requests import expect, misfit
-from penstock.http.exchange import Answer, json_answer
+from penstock.http.exchange import Answer, json_answer, unkept
 from penstock.http.platform.callers import Callers
 from penstock.http.problems import Problem, problem_answer
 
@@ -30,7 +30,6 @@ CHECK = "/v1/admin/privacy/exclusions/check"
 PATIENCE_SECONDS = 15.0
 _USUAL_PAGE = 50
 _LARGEST_PAGE = 1000
-_NO_STORE = (b"cache-control", b"no-store")
 
 
 class GeoStanding(Protocol):
@@ -95,12 +94,12 @@ class PlatformAdmin:
         with trio.move_on_after(PATIENCE_SECONDS):
             await update.ended.wait()
         if not update.ended.is_set():
-            return _private(json_answer(202, {"status": "running"}, code="accepted"))
+            return unkept(json_answer(202, {"status": "running"}, code="accepted"))
         error = update.error
         if error is not None:
             failed = {"status": "failed", "reason": error.reason}
             await self.callers.audit(claims, action, context, **failed)
-            return _private(
+            return unkept(
                 problem_answer(
                     Problem.MAXMIND_FAILED,
                     f"the database in force stays: {error.detail}",
@@ -118,7 +117,7 @@ class PlatformAdmin:
             "database_version": status.build_date,
             "entries": status.entries,
         }
-        return _private(json_answer(200, document))
+        return unkept(json_answer(200, document))
 
     async def _geo_status(self, call: Call) -> Answer:
         claims, context = await self.callers.admin(call, "admin.geo.status")
@@ -133,7 +132,7 @@ class PlatformAdmin:
         }
         if self.geo.problem is not None:
             document["problem"] = self.geo.problem
-        return _private(json_answer(200, document))
+        return unkept(json_answer(200, document))
 
     async def _list(self, call: Call) -> Answer:
         claims, context = await self.callers.admin(call, "admin.privacy.list")
@@ -150,7 +149,7 @@ class PlatformAdmin:
             "synced_at": _moment(edition.synced_unix_ms),
             "newest_sync": None if self.sync.state is None else _sync_document(self.sync.state),
         }
-        return _private(json_answer(200, document))
+        return unkept(json_answer(200, document))
 
     async def _sync(self, call: Call) -> Answer:
         action = "admin.privacy.sync"
@@ -158,7 +157,7 @@ class PlatformAdmin:
         expect(call)
         self._need_account()
         await self.callers.audit(claims, action, context, status="begun")
-        return _private(json_answer(202, _sync_document(self.sync.ask_nowait()), code="accepted"))
+        return unkept(json_answer(202, _sync_document(self.sync.ask_nowait()), code="accepted"))
 
     async def _check(self, call: Call) -> Answer:
         claims, context = await self.callers.admin(call, "admin.privacy.check")
@@ -182,7 +181,7 @@ class PlatformAdmin:
             "is_excluded": found is not None,
             "exclusion": exclusion,
         }
-        return _private(json_answer(200, document))
+        return unkept(json_answer(200, document))
 
     def _need_account(self) -> None:
         if self.account_missing is not None:
@@ -227,7 +226,3 @@ def _whole(call: Call, name: str, usual: int, highest: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 11 and 1 <= int(text) <= highest):
         raise misfit(name, f"must be a whole number from 1 to {highest}", text)
     return int(text)
-
-
-def _private(answer: Answer) -> Answer:
-    return answer._replace(headers=(*answer.headers, _NO_STORE))

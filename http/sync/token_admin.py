@@ -25,7 +25,7 @@ from penstock.engine.sync.records import (
 from penstock.engine.writer import Writer
 from penstock.http.bodies import read_body
 from penstock.http.cold_routes import Call, ColdRoute, ColdSurface, RefusedError
-from penstock.http.exchange import Answer, json_answer
+from penstock.http.exchange import Answer, json_answer, unkept
 from penstock.http.instants import iso_instant
 from penstock.http.problems import BY_CODE, Problem, problem_answer
 from penstock.http.roles import Role
@@ -38,7 +38,6 @@ MINTED, REVOKED = "device_token.minted", "device_token.revoked"
 _MAX_BODY_BYTES = 4096
 _LISTED = 200
 _RETRY_SECONDS = 5.0
-_NO_STORE = (b"cache-control", b"no-store")
 
 
 class MintBody(BaseModel):
@@ -81,14 +80,14 @@ class DeviceTokenAdmin:
             await self.tokens.prepare(call.authorization)
             claims = self.tokens.verify(call.authorization, self.clock.unix())
         except UserTokenRefusedError as refused:
-            return _private(problem_answer(refused.problem, refused.detail))
+            return unkept(problem_answer(refused.problem, refused.detail))
         if claims.role is not ROLE:
             detail = f"this needs the role {ROLE}; the token's is {claims.role}"
-            return _private(
+            return unkept(
                 problem_answer(Problem.ROLE_REQUIRED, detail, limit=ROLE, seen=claims.role)
             )
         try:
-            return _private(await handler(call, claims))
+            return unkept(await handler(call, claims))
         except LedgerUnavailableError as broken:
             raise _unavailable(broken.reason, broken.detail, _RETRY_SECONDS) from None
 
@@ -161,7 +160,3 @@ def _plain(token: StoredToken) -> dict[str, Any]:
         "minted_by": token.minted_by,
         "revoked_at": None if revoked is None else iso_instant(revoked),
     }
-
-
-def _private(answer: Answer) -> Answer:
-    return answer._replace(headers=(*answer.headers, _NO_STORE))

@@ -6,7 +6,7 @@ from penstock.engine.core.records import (
     ExerciseCounts,
     PlatformCounts,
 )
-from penstock.storage.ledger.sql import Answers, Statement, Steps
+from penstock.storage.ledger.sql import Answers, Puts, Statement, Steps
 
 # PostgreSQL's sums of BIGINT are of a type of their own.
 _SUMS = ", ".join(
@@ -47,4 +47,5 @@ def platform_counts(query: PlatformCounts) -> Steps[list[ExerciseCounts]]:
     return [ExerciseCounts(*row) for row in rows]
 
 
+PUTS: Puts = {}
 ANSWERS: Answers = {CohortAdherence: cohort_adherence, PlatformCounts: platform_counts}

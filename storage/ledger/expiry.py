@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from penstock.engine.platform.records import ExpiryEntry, Kept
-from penstock.storage.ledger.sql import Put, Puts, Statement, Steps
+from penstock.storage.ledger.sql import Answers, Put, Puts, Statement, Steps
 
 
 def put_expiry(entry: ExpiryEntry) -> Steps[int]:
@@ -60,3 +60,4 @@ _REMOVALS: dict[Kept, Callable[[ExpiryEntry], Steps[int]]] = {
     Kept.MEDIA: _remove_media,
 }
 PUTS: Puts = {ExpiryEntry: Put(put_expiry, may_half_write=True)}
+ANSWERS: Answers = {}

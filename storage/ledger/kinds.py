@@ -23,50 +23,28 @@ from penstock.storage.ledger import (
 )
 from penstock.storage.ledger.sql import Answers, Put, Puts, Steps, T
 
-_PUTS: Puts = {
-    kind: put
-    for module in (
-        audits,
-        core_sessions,
-        deliveries,
-        erasures,
-        expiry,
-        finals,
-        grants,
-        media,
-        platform,
-        policies,
-        pruning,
-        runs,
-        sync_batches,
-        sync_devices,
-        usage,
-    )
-    for kind, put in module.PUTS.items()
-}
-_ANSWERS: Answers = {
-    kind: steps
-    for module in (
-        audits,
-        core_counts,
-        core_sessions,
-        deliveries,
-        erasures,
-        finals,
-        grants,
-        media,
-        media_cells,
-        platform,
-        policies,
-        pruning,
-        runs,
-        sync_batches,
-        sync_devices,
-        sync_rollups,
-        usage,
-    )
-    for kind, steps in module.ANSWERS.items()
-}
+_MODULES = (
+    audits,
+    core_counts,
+    core_sessions,
+    deliveries,
+    erasures,
+    expiry,
+    finals,
+    grants,
+    media,
+    media_cells,
+    platform,
+    policies,
+    pruning,
+    runs,
+    sync_batches,
+    sync_devices,
+    sync_rollups,
+    usage,
+)
+_PUTS: Puts = {kind: put for module in _MODULES for kind, put in module.PUTS.items()}
+_ANSWERS: Answers = {kind: steps for module in _MODULES for kind, steps in module.ANSWERS.items()}
 
 
 def put_of(entry: Entry) -> Put:

@@ -23,7 +23,7 @@ from penstock.engine.media.rollup import (
     Measure,
 )
 from penstock.engine.media.sketch import Sketch
-from penstock.storage.ledger.sql import Answers, RejectedError, Row, Statement, Steps
+from penstock.storage.ledger.sql import Answers, Puts, RejectedError, Row, Statement, Steps
 
 _CELL_KEY = ("dimension", "media_id", "hour_unix", "value")
 _BUCKET_KEY = ("hours", "start_unix", "status", "measure", "bucket")
@@ -121,4 +121,5 @@ def _day_of(unix: int) -> int:
     return unix - unix % _DAY_SECONDS
 
 
+PUTS: Puts = {}
 ANSWERS: Answers = {DimensionCells: dimension_cells, StatusCells: status_cells}

@@ -3,7 +3,7 @@
 from penstock.engine.sync.records import RollupRow, Rollups
 from penstock.engine.sync.sums import Deltas, Sums
 from penstock.storage.ledger.bulk import insert_many
-from penstock.storage.ledger.sql import Answers, Statement, Steps
+from penstock.storage.ledger.sql import Answers, Puts, Statement, Steps
 
 _SUMS = ", ".join(Sums._fields)
 _ADDED = ", ".join(f"{name} = sync_rollups.{name} + excluded.{name}" for name in Sums._fields)
@@ -48,4 +48,5 @@ def rollups(query: Rollups) -> Steps[list[RollupRow]]:
     return [RollupRow(period, key, Sums(*sums)) for period, key, *sums in rows]
 
 
+PUTS: Puts = {}
 ANSWERS: Answers = {Rollups: rollups}
