@@ -5,6 +5,7 @@ left nothing behind. `dial` opens a raw connection whose answers are parsed stri
 """
 
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ import pytest
 import trio
 from pydantic import SecretStr
 
-from penstock.engine import wire
+from penstock.engine import stress, wire
 from penstock.engine.policy_book import Signed
 from penstock.http.session_tokens import mint_session_token
 from penstock.service import Service, open_service
@@ -158,6 +159,13 @@ def _settings(data_dir: Path, /, **changes: Any) -> Settings:
         "linger_seconds": 0.3,
     }
     return Settings(**(plain | changes))
+
+
+@pytest.fixture(autouse=True)
+def _idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else this machine does, it does not press the service: no frame is given for it."""
+    monkeypatch.setattr(stress, "REQUEST_DELAY_FULL_SECONDS", math.inf)
+    monkeypatch.setattr(stress, "WRITER_LAG_FULL_SECONDS", math.inf)
 
 
 @pytest.fixture
