@@ -48,7 +48,10 @@ def compose_sync(
     """Put the surface of sync together, and that of its device tokens."""
     devices = DeviceGate(ledger)
     limits = SyncLimits(
-        settings.sync_batch_bytes, settings.sync_batch_records, settings.ledger_wait_seconds
+        settings.sync_batch_bytes,
+        settings.sync_batch_records,
+        settings.sync_batch_sums,
+        settings.ledger_wait_seconds,
     )
     sync = SyncSurface(
         devices,

@@ -368,6 +368,12 @@ class Settings(BaseSettings):
     sync_batch_records: int = _setting(
         5000, "Records of a sync batch; clients split a larger one.", ge=1, le=100_000
     )
+    sync_batch_sums: int = _setting(
+        10_000,
+        "Sums that a sync batch changes, of all periods and groupings; clients split one of more.",
+        ge=100,
+        le=1_000_000,
+    )
 
     ledger_journal_mode: Annotated[Literal["wal", "delete"], LOWER] = _setting(
         "wal",
