@@ -151,6 +151,8 @@ def _actor_secret(settings: Settings) -> bytes:
     if settings.actor_hash_secret is not None:
         return secret_bytes(settings.actor_hash_secret)
     if settings.user_jwt_secret is None:
-        raise StartupError("user_jwt_secret: not set")
+        raise StartupError(
+            "actor_hash_secret: not set, and there is no user_jwt_secret that it could follow from"
+        )
     # Another key than that which signs: who learns one has not learnt the other.
     return hmac.digest(secret_bytes(settings.user_jwt_secret), b"penstock actor names", "sha256")
