@@ -1331,7 +1331,8 @@ class VideoWatch {
     this.#unstall();
     this.#playing = false;
     this.#seeTime();
-    if (!this.#video.ended) this.#say("pause", {});
+    // At the medium's end as well: what follows until session_end is not watched.
+    this.#say("pause", {});
   }
 
   #seeSeeking() {

@@ -147,9 +147,12 @@ async def test_a_clip_that_stalls_is_told_from_start_to_end(
         "milestone",
         "milestone",
         "milestone",
+        "pause",
         "session_end",
     ]
-    start, play, _, stall, stalled, _, seek, again, *milestones, end = (e["data"] for e in events)
+    start, play, _, stall, stalled, _, seek, again, *milestones, over, end = (
+        e["data"] for e in events
+    )
     assert start["total_duration_seconds"] == pytest.approx(CLIP_SECONDS, abs=0.01)
     assert start["heartbeat_interval_ms"] == 10_000
     assert (start["ttfb_ms"], start["initial_bitrate"]) == (42, 900_000)
@@ -163,6 +166,7 @@ async def test_a_clip_that_stalls_is_told_from_start_to_end(
     assert seek["to_seconds"] == pytest.approx(1.7, abs=0.01)
     assert seek["from_seconds"] < 1.5
     assert [milestone["percent"] for milestone in milestones] == [50, 75, 100]
+    assert over["position_seconds"] == pytest.approx(CLIP_SECONDS, abs=0.01)
     assert end["reason"] == "completed"
     elapsed = [event["data"]["elapsed_ms"] for event in events]
     assert elapsed == sorted(elapsed)
