@@ -1110,6 +1110,8 @@ export class PortalSession {
     };
     addEventListener("online", back, { signal });
     addEventListener("pagehide", (event) => this.#leave(event.persisted), { signal });
+    // A page that comes back from the browser's cache: what was under way there was cut off.
+    addEventListener("pageshow", (event) => event.persisted && back(), { signal });
     document.addEventListener("visibilitychange", () => this.#seeVisibility(), { signal });
     if (document.visibilityState === "hidden") this.#seeVisibility();
   }
