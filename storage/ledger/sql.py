@@ -11,7 +11,7 @@ The steps of an entry raise `RepeatedError` or `RejectedError` instead of return
 before they have written anything. Those that may have written already are marked
 `may_half_write`, and an adapter takes back what they wrote.
 
-Entries of some kinds, next to one another in a group, can be written by one statement (`Join`): over
+Entries of some kinds that are neighbours in a group can be written by one statement (`Join`): over
 a socket each one spared is a round trip, and on a thread a chance less to wait for Python's lock.
 Such a statement is all or nothing. Where the database refuses it for one entry's sake, an adapter
 writes each by itself, and so finds out which.
