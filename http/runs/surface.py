@@ -83,7 +83,8 @@ class Runs:
 
     def surface(self) -> ColdSurface:
         """Give the routes as the application serves them."""
-        one, reading, writing = f"{PATH}/<event_id>", self._reading, self._writing
+        # An event id is whatever an agent made it, slashes included.
+        one, reading, writing = f"{PATH}/<path:event_id>", self._reading, self._writing
         routes: tuple[tuple[str, str, Handler, bool], ...] = (
             ("GET", "/api/v1/metadata", reading.metadata, False),
             ("POST", PATH, writing.take, True),

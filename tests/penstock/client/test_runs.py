@@ -354,6 +354,40 @@ def test_an_agent_that_just_ends_has_delivered(service: Any, tmp_path: Path) -> 
     assert [run["status"] for run in service.runs.values()] == ["success"]
 
 
+FORKING = """
+import os, sys
+from penstock.client import RunClient
+url, buffer = sys.argv[1:]
+client = RunClient(url, buffer=buffer)
+run = client.start("parent", "before")
+for number in range(20):
+    child = os.fork()
+    if not child:
+        assert not run.update(items_failed=1)  # the parent's, and said to be
+        assert not client.flush()
+        assert client.statistics().held == -1
+        assert client.statistics().dropped == 1
+        assert "before the fork" in client.statistics().trouble
+        with RunClient(url, buffer=buffer) as own:
+            own.report("child", f"job {number}")
+        sys.exit(0)
+    assert run.update(items_succeeded=number)
+    assert os.waitpid(child, 0)[1] == 0
+assert run.complete()
+"""
+
+
+def test_a_fork_hurts_neither_side(service: Any, tmp_path: Path) -> None:
+    """The parent goes on; in a child its client does nothing at once, and one of its own works."""
+    command = [sys.executable, "-c", FORKING, service.url, tmp_path / "forking.sqlite3"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    by_agent = [run["agent_name"] for run in service.runs.values()]
+    assert by_agent.count("child") == 20
+    (of_parent,) = (run for run in service.runs.values() if run["agent_name"] == "parent")
+    assert (of_parent["status"], of_parent["items_succeeded"]) == ("success", 19)
+
+
 def test_git_facts(tmp_path: Path, service: Any, make_client: Make) -> None:
     """Repository, branch and commit of a folder; a password in the remote stays there."""
     assert git_facts(tmp_path) == {}
