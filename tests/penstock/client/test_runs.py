@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from penstock.client import BufferFullError, RunClient, TrioRunClient, Unsuitabl
 from penstock.client.git import git_facts
 
 Make = Callable[..., RunClient]
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "report-runs.md"
 
 
 def test_a_run_from_start_to_end(service: Any, make_client: Make) -> None:
@@ -386,6 +389,22 @@ def test_a_fork_hurts_neither_side(service: Any, tmp_path: Path) -> None:
     assert by_agent.count("child") == 20
     (of_parent,) = (run for run in service.runs.values() if run["agent_name"] == "parent")
     assert (of_parent["status"], of_parent["items_succeeded"]) == ("success", 19)
+
+
+def test_the_first_example_of_the_page_works(
+    service: Any, make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the how-to shows is reported as it stands there, and nothing of it is left out."""
+    after_title = PAGE.read_text().splitlines()[2:]
+    lines = takewhile(lambda line: not line or line.startswith("    "), after_title)
+    monkeypatch.setattr("penstock.client.RunClient", lambda _url: make_client())
+    names: dict[str, Any] = {}
+    exec(dedent("\n".join(lines)), names)  # noqa: S102 - it is our own page
+    assert names["client"].flush(30)
+    assert not names["client"].statistics().trouble
+    (run,) = service.runs.values()
+    assert (run["status"], run["items_discovered"], run["items_succeeded"]) == ("success", 10, 10)
+    assert run["git_commit_hash"] == "0123abc"
 
 
 def test_git_facts(tmp_path: Path, service: Any, make_client: Make) -> None:
