@@ -142,7 +142,8 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
         PolicyAdmin(users, desk, plant.sluice, clock).surface(),
         load_portal(__version__).surface(),
     ]
-    hot: dict[Route, Surface] = {ENDS: ends, MEDIA_EVENTS: media}
+    takes_sessions = "sessions" in settings.surfaces
+    hot: dict[Route, Surface] = {ENDS: ends, MEDIA_EVENTS: media} if takes_sessions else {}
     if "platform" in settings.surfaces:
         surfaces.append(MediaStatistics(users, engine.ledger, clock).surface())
     runs = None
@@ -164,17 +165,17 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
     surfaces.append(operations_surface(doors, keeping, operations.retention, operations.erasures))
     app = create_app(
         Parts(
-            pose,
+            pose if takes_sessions else None,
             edge,
             meter,
             readiness,
             exposition,
             AppLimits(settings.request_timeout_seconds, settings.max_header_count),
             __version__,
-            ends,
+            ends if takes_sessions else None,
             tuple(surfaces),
             None if runs is None else runs.totals,
-            media,
+            media if takes_sessions else None,
         )
     )
     front_limits = FrontLimits(
@@ -201,7 +202,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
             f"tls_cert and tls_key: {bind.tls_cert} and {bind.tls_key} are no PEM certificate with "
             f"its key: {error}"
         ) from None
-    front = Front(app, pose, edge, meter, front_limits, config, hot)
+    front = Front(app, pose, edge, meter, front_limits, config, hot, takes_pose=takes_sessions)
     return front
 
 
