@@ -58,7 +58,7 @@ class ErrorReportEntry(Entry):
 
 
 class ErrorGroup(NamedTuple):
-    """All reports of one error. The texts are those of the first one."""
+    """All reports of one error. The texts are those of the oldest one that is kept."""
 
     org_id: str
     fingerprint: str

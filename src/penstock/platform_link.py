@@ -97,7 +97,11 @@ async def open_platform(
                 book,
                 geo,
                 surroundings_of,
-                ActorNames(_actor_secret(settings), settings.actor_hash_days * DAY_SECONDS),
+                ActorNames(
+                    _actor_secret(settings),
+                    settings.actor_hash_days * DAY_SECONDS,
+                    _former_actor_secrets(settings),
+                ),
                 clock,
             )
             yield PlatformLink(enrichment, geo, book, sync, updates, missing)
@@ -152,5 +156,17 @@ def _actor_secret(settings: Settings) -> bytes:
         return secret_bytes(settings.actor_hash_secret)
     if settings.user_jwt_secret is None:
         raise StartupError("user_jwt_secret: not set")
+    return _derived(secret_bytes(settings.user_jwt_secret))
+
+
+def _former_actor_secrets(settings: Settings) -> tuple[bytes, ...]:
+    if settings.actor_hash_secret_previous is None:
+        return ()
+    # It may have been either: that of the names, or that which they followed from.
+    previous = secret_bytes(settings.actor_hash_secret_previous)
+    return (previous, _derived(previous))
+
+
+def _derived(secret: bytes) -> bytes:
     # Another key than that which signs: who learns one has not learnt the other.
-    return hmac.digest(secret_bytes(settings.user_jwt_secret), b"penstock actor names", "sha256")
+    return hmac.digest(secret, b"penstock actor names", "sha256")

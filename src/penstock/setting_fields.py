@@ -156,6 +156,11 @@ class Settings(BaseSettings):
         "Makes the names under which people are stored; without it, it follows from "
         "user_jwt_secret.",
     )
+    actor_hash_secret_previous: Secret | None = _setting(
+        None,
+        "The secret that made these names before (actor_hash_secret, or the user_jwt_secret that "
+        "it followed from): erasures find what is kept under those names.",
+    )
     actor_hash_days: int = _setting(
         30, "How long somebody keeps the same name of that kind.", ge=1, le=3650
     )

@@ -42,7 +42,7 @@ from penstock.engine.media.records import MediaEventEntry, MediaEventsOf
 from penstock.engine.media.rollup import NOWHERE
 from penstock.engine.ports import Purpose
 from penstock.engine.records import AuditEntry, AuditPage, ErasedSession, FinalEntry, FinalOf
-from penstock.storage.ledger import erasures
+from penstock.storage.ledger import erasures, platform_erasures
 from penstock.storage.ledger.migrate import load_migrations
 
 STORED, REPEATED, CONFLICT, UNFIT, _FULL = Verdict
@@ -285,7 +285,7 @@ def _bytes(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in files if file.exists())
 
 
-@pytest.mark.parametrize("column", ["principal_id", "user_id", "session_id"])
+@pytest.mark.parametrize("column", ["principal_id", "user_id", "session_id", "actor"])
 async def test_every_table_that_names_somebody_is_erased_from(
     sqlite_site: Any, column: str
 ) -> None:
@@ -299,9 +299,10 @@ async def test_every_table_that_names_somebody_is_erased_from(
         naming = {
             table
             for table in tables
-            if column in {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+            if column in {row[1] for row in db.execute(f"PRAGMA table_xinfo({table})")}
         }
     people = {shelf.table for shelf in erasures.OF_PEOPLE}
+    people |= platform_erasures.NAMED.keys()
     known = people | set(erasures.OF_SESSIONS) | erasures.KEPT.keys()
     assert naming <= known, naming - known
     assert known <= set(tables)
