@@ -174,6 +174,9 @@ class Settings(BaseSettings):
         "https://download.maxmind.com/geoip/databases/GeoLite2-City/download?suffix=tar.gz",
         "The geo database as .tar.gz; the same address with .sha256 behind it is its checksum.",
     )
+    geo_update_days: int = _setting(
+        7, "How often that database is downloaded by itself; 0 never.", ge=0, le=365
+    )
     privacy_exclusions_url: CredentialUrl = _setting(
         "https://api.maxmind.com/privacy/exclusions", "The list of privacy exclusions."
     )
