@@ -24,6 +24,12 @@ from penstock.http.uuids import is_uuid
 
 MAX_POSE_JSON_BYTES = 1 << 20
 _MOST_FRAMES = 1024  # more than a megabyte can hold
+# What each frame has once: in a text, its quotes would be escaped.
+_ONCE_A_FRAME = b'"elapsed_ms"'
+# Four columns of 33 figures with their commas, and the names.
+_SHORTEST_FRAME = 4 * 65 + len(
+    '{"elapsed_ms":0,"landmark_x":[],"landmark_y":[],"landmark_z":[],"landmark_visibility":[]}'
+)
 
 _Column = Annotated[list[float | None], Field(min_length=wire.LANDMARKS, max_length=wire.LANDMARKS)]
 _Milliseconds = Annotated[float, Field(ge=0, le=0xFFFF_FFFF, allow_inf_nan=False)]
@@ -103,6 +109,15 @@ def read_json_batch(body: bytes, session_id: str, sidecar: bytes | None) -> Json
     except wire.WireError as error:
         return refuse_wire(error)
     return batch, text, meta
+
+
+def peek_json_frames(body: bytes) -> int:
+    """Count the frames that a body claims to hold, without reading it; 0 where it can't hold them.
+
+    For bodies that are refused unread, or because they are no batch: their frames are counted too.
+    """
+    claimed = body.count(_ONCE_A_FRAME)
+    return claimed if claimed * _SHORTEST_FRAME <= len(body) <= MAX_POSE_JSON_BYTES else 0
 
 
 def refuse_json_size(length: int | None) -> Answer | None:
