@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel, Field, StringConstraints
 
 from penstock.engine import wire
-from penstock.engine.platform.scrub import scrubbed
+from penstock.engine.platform.scrub import scrubbed, scrubbed_id
 from penstock.engine.reported import LONGEST_PHASE, NOTHING_REPORTED, Reported
 from penstock.engine.sidecar import MAX_SIDECAR_BYTES, BatchMeta, SidecarError
 from penstock.http.bodies import read_body
@@ -153,7 +153,7 @@ def _sidecar(body: _Body, beside: dict[str, Any]) -> dict[str, Any]:
     times = [n for one in frames if (n := one.processing_time_ms) is not None]
     resolutions = [one.camera_resolution for one in frames if one.camera_resolution is not None]
     told = {
-        "media_id": None if body.media_id is None else scrubbed(body.media_id),
+        "media_id": None if body.media_id is None else scrubbed_id(body.media_id),
         "pose_confidence": round(fmean(confidences), 4) if confidences else None,
         "processing_time_ms": round(fmean(times), 3) if times else None,
         "camera_resolution": resolutions[-1] if resolutions else None,
