@@ -63,12 +63,13 @@ class EraseRows(Entry):
 class RedactAudits(Entry):
     """Puts a stand-in where audit entries name a person, by id or as an actor by another name.
 
-    Its value is how many of them did.
+    Its value is how many of them did. A link of the chain records what was left of them.
     """
 
     erasure_id: str
     positions: tuple[int, ...]
     principal_id: str
+    at_unix_ms: int
     names: frozenset[str] = frozenset()
 
 

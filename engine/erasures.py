@@ -280,7 +280,7 @@ class Erasures:
         while after is not None:
             naming = await self._ledger.read(AuditsThatName(person, _AUDITS_AT_ONCE, after, names))
             if naming.positions:
-                await self._enter(RedactAudits(order, naming.positions, person, names))
+                await self._enter(RedactAudits(order, naming.positions, person, self._now(), names))
             after = naming.after
 
     async def _find(self, person: str) -> list[OwnedSession]:

@@ -31,6 +31,8 @@ from penstock.engine.erasure_records import (
     stand_in,
 )
 from penstock.engine.ledger_port import Verdict
+from penstock.engine.platform.audit_chain import digest_of as content_digest
+from penstock.storage.ledger.audits import content_in, put_redacted
 from penstock.storage.ledger.platform_erasures import spelling_of
 from penstock.storage.ledger.sql import (
     Answers,
@@ -171,26 +173,36 @@ def put_rows(entry: EraseRows) -> Steps[int]:
 
 
 def put_redaction(entry: RedactAudits) -> Steps[int]:
-    """Write the stand-in wherever the person's id is, or one of their names."""
+    """Write the stand-in wherever the person's id is, or one of their names, and record it."""
     redacted = 0
+    blinded: list[tuple[int, str]] = []
     spelling, instead = spelling_of(entry.principal_id), stand_in(entry.principal_id)
     for position in entry.positions:
         rows = yield Statement(
-            "SELECT actor, subject, detail FROM audit_entries WHERE position = ?", (position,)
+            "SELECT link, entry_id, at_unix_ms, action, actor, subject, detail FROM audit_entries"
+            " WHERE position = ?",
+            (position,),
         )
-        for row in rows:
+        for link, entry_id, at_unix_ms, action, *row in rows:
             actor, *texts = (spelling.sub(instead, text) for text in row)
             if actor in entry.names:
                 actor = instead
             if (actor, *texts) == tuple(row):
                 continue
             yield Statement(
-                "UPDATE audit_entries SET actor = ?, subject = ?, detail = ?, redacted = 1"
+                "UPDATE audit_entries SET actor = ?, subject = ?, detail = ?, redacted = ?"
                 " WHERE position = ?",
-                (actor, *texts, position),
+                (actor, *texts, int(link is not None), position),
             )
             redacted += 1
+            if link is None:  # from before the chain: it will be linked as it is now
+                continue
+            subject, detail = texts
+            left = content_in((entry_id, at_unix_ms, actor, action, subject, detail))
+            blinded.append((link, content_digest(left)))
     if redacted:
+        if blinded:
+            yield from put_redacted(entry.erasure_id, entry.at_unix_ms, blinded)
         yield from _count(entry.erasure_id, audits=redacted)
     return redacted
 

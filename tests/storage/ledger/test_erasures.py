@@ -228,9 +228,10 @@ async def test_audit_entries_keep_what_happened_but_not_to_whom(site: Any) -> No
             after = found.after
             looks += 1
         assert (len(positions), looks) == (3, 3)
-        assert await value(ledger, RedactAudits("e1", tuple(positions), ANN)) == 3
-        assert await value(ledger, RedactAudits("e1", tuple(positions), ANN)) == 0
-        kept = [row.entry for row in reversed(await ledger.read(AuditPage(10)))]
+        assert await value(ledger, RedactAudits("e1", tuple(positions), ANN, NOW)) == 3
+        assert await value(ledger, RedactAudits("e1", tuple(positions), ANN, NOW)) == 0
+        *kept, record = [row.entry for row in reversed(await ledger.read(AuditPage(10)))]
+        assert record.action == "audit.redacted"
         assert kept[0].subject == f"principal:{stand_in(ANN)}"
         assert kept[1].actor == stand_in(ANN)
         assert kept[2].detail == {"for": [stand_in(ANN), BOB], "ä": stand_in(ANN)}

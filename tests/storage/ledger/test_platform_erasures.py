@@ -188,9 +188,11 @@ async def test_the_audit_keeps_its_chain_without_the_names(site: Any) -> None:
         await commit(ledger, ORDER, *entries)
         found = await ledger.read(AuditsThatName(ANN, 99, 0, names))
         assert len(found.positions) == 4
-        redact = RedactAudits("e-1", found.positions, ANN, names)
+        redact = RedactAudits("e-1", found.positions, ANN, NOW, names)
         assert await commit(ledger, redact, redact) == [4, 0]
-        kept = [row.entry for row in reversed(await ledger.read(AuditPage(9)))]
+        *kept, record = [row.entry for row in reversed(await ledger.read(AuditPage(9)))]
+        assert (record.action, record.subject) == ("audit.redacted", "erasure:e-1")
+        assert [link for link, _ in record.detail["blinded"]] == [1, 2, 3, 6]
         assert [one.actor for one in kept] == [stand_in(ANN)] * 3 + [his, "withheld", his]
         assert (kept[5].subject, kept[5].detail["of"]) == (
             f"patient:{stand_in(ANN)}",
