@@ -108,7 +108,9 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
             lambda: findings.ledger(plant.writer),
             lambda: findings.grants(grants.problem if isinstance(grants, FileGrants) else None),
         ),
-        (engine.platform.notes,) if "platform" in settings.surfaces else (),
+        (engine.platform.geo_note, engine.platform.exclusions_note)
+        if "platform" in settings.surfaces
+        else (),
     )
     exposition = Exposition(
         PenstockCollector(
@@ -131,6 +133,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
                 grants=lambda: _grant_statistics(grants),
                 retention=engine.operations.retention.statistics,
                 erasures=engine.operations.erasures.statistics,
+                platform=engine.platform.statistics,
                 reset_peaks=lambda: _reset_peaks(plant, front),
                 version=__version__,
                 python=platform.python_version(),
