@@ -107,14 +107,16 @@ class Looked:
         """Give the sessions as the result has them."""
         return [
             SessionTold(
-                name=one.name,
+                name=source.told or f"kept session {number}",
                 frames=sum(one.frames),
                 seconds=round(one.seconds, 3),
                 repetitions=whole.repetitions,
                 range_degrees=whole.range_degrees,
                 tempo_ms=whole.tempo_ms,
             )
-            for one, whole in self.seen
+            for number, (source, (one, whole)) in enumerate(
+                zip(self.sources, self.seen, strict=True), 1
+            )
         ]
 
 
@@ -197,7 +199,8 @@ def _look(source: Source, longest_seconds: float) -> Seen | str:
     except TakeError as error:
         return str(error)
     if len(take.sizes) < _LEAST_BATCHES:
-        return f"{source.name}: it has fewer than {_LEAST_BATCHES} batches"
+        name = source.told or "a kept session"
+        return f"{name}: it has fewer than {_LEAST_BATCHES} batches"
     whole = told(take, np.ones(len(take.times), np.bool_))
     return Seen(outline(source.name, take), whole)
 

@@ -69,6 +69,11 @@ class Source(Protocol):
         """Give a name for people, one of its own in a run."""
         ...
 
+    @property
+    def told(self) -> str | None:
+        """Give the name that a result may hold; None where it would lead to a person."""
+        ...
+
     def read(self, longest_seconds: float) -> Take:
         """Read the session, of a longer one its beginning; TakeError when that is impossible."""
         ...
@@ -85,6 +90,11 @@ class PatientSource:
     def name(self) -> str:
         """Give the patient's number."""
         return f"patient {self.number} of seed {self.seed}"
+
+    @property
+    def told(self) -> str:
+        """Give the same."""
+        return self.name
 
     def read(self, longest_seconds: float) -> Take:
         """Record the patient."""
@@ -107,6 +117,11 @@ class RecordingSource:
     def name(self) -> str:
         """Give the file's name without its ending."""
         return self.path.stem
+
+    @property
+    def told(self) -> str:
+        """Give the same."""
+        return self.name
 
     def read(self, longest_seconds: float) -> Take:
         """Read the file."""

@@ -27,14 +27,20 @@ class StoredSource:
         """Give the session's id."""
         return self.session
 
+    @property
+    def told(self) -> None:
+        """Give none: a result outlives the erasure of a person, so no id may be in it."""
+        return
+
     def read(self, longest_seconds: float) -> Take:  # noqa: ARG002  files are read whole
         """Read what was measured in each frame; what is damaged is passed over."""
         try:
             report = read_replay(self.path, traces=True)
         except ReplayError as error:
-            raise TakeError(str(error)) from None
+            why = str(error).removeprefix(f"{self.path}: ")
+            raise TakeError(f"a kept session: {why}") from None
         if not report.traces:
-            raise TakeError(f"{self.session}: its file holds no frame")
+            raise TakeError("a kept session: its file holds no frame")
         folded = report.motion.folded
         return Take(
             np.concatenate([np.array(one.timestamps_ms, np.int64) for one in report.traces]),

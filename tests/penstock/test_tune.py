@@ -15,11 +15,15 @@ import trio
 from penstock import cli
 from penstock.bench.patients import Traits, record
 from penstock.bench.tune import plot
+from penstock.bench.tune.grid import turned
+from penstock.bench.tune.report import _line
 from penstock.bench.tune.result import TuningResult
 from penstock.commands.policy import read_knobs
+from penstock.engine.policy import DEFAULT_POLICY
 from penstock.engine.policy_book import PolicyBook, Signed
 from penstock.engine.policy_desk import PolicyDesk
 from penstock.engine.policy_editions import GLOBAL, PolicyChange
+from penstock.engine.wire import encode
 from penstock.http.policy_requests import EditBody
 from penstock.service import SystemClock
 from penstock.tunings import (
@@ -134,9 +138,6 @@ def test_the_line_that_is_printed_is_accepted(call: Call) -> None:
     result = TuningResult.model_validate({k: v for k, v in document.items() if k != "folder"})
     other = result.points[1]
     assert other.policy == 1
-    from penstock.bench.tune.grid import turned  # noqa: PLC0415
-    from penstock.bench.tune.report import _line  # noqa: PLC0415
-    from penstock.engine.policy import DEFAULT_POLICY  # noqa: PLC0415
 
     tried = DEFAULT_POLICY.changed({"keep_every": 3, "gap_seconds": 0.5})
     accepted(_line(turned(tried, DEFAULT_POLICY), other))
@@ -146,8 +147,6 @@ def test_the_line_that_is_printed_is_accepted(call: Call) -> None:
 
 def test_kept_sessions_and_recordings_are_found(call: Call, tmp_path: Path) -> None:
     """Below a folder there may be batches as the service stores them, and motion recordings."""
-    from penstock.engine.wire import encode  # noqa: PLC0415
-
     found = record(Traits(), seconds=30, seed=1)
     (tmp_path / "kept" / "org").mkdir(parents=True)
     with (tmp_path / "kept" / "org" / f"{UUID(int=5)}.bin.gz").open("wb") as file:
@@ -169,7 +168,9 @@ def test_kept_sessions_and_recordings_are_found(call: Call, tmp_path: Path) -> N
     )  # fmt: skip
     assert ran.code == 0, ran.err
     stored, recording = orjson.loads(ran.out)["sessions"]
-    assert (stored["name"], recording["name"]) == (str(UUID(int=5)), "squats")
+    # A result outlives the erasure of a person: no id of theirs is in it.
+    assert (stored["name"], recording["name"]) == ("kept session 1", "squats")
+    assert str(UUID(int=5)).encode() not in (tmp_path / "out" / "result.json").read_bytes()
     # The same frames, once named and once not.
     assert stored["frames"] == recording["frames"] == 300
     assert stored["repetitions"] == recording["repetitions"] > 5

@@ -105,6 +105,9 @@ def tune(
     was when the same is asked for again. Exit code 1: no policy keeps within the errors.
     """
     made_at, command = made_now()
+    for text in session or ():
+        # What is written must not lead to anybody.
+        command = command.replace(text, "ID")
     with telling_errors():
         from penstock.bench.tune import grid  # noqa: PLC0415  NumPy: other commands start faster
         from penstock.bench.tune.plot import check_plotting  # noqa: PLC0415
@@ -263,7 +266,7 @@ def _default_folder(settings: "Settings", looked: "Looked") -> Path:
 
 @contextmanager
 def _progress(*, quiet: bool) -> "Iterator[Tell]":
-    """Show a bar a step on a terminal; elsewhere a line when a step is done."""
+    """Show a bar a step on a terminal; elsewhere a line a tenth of a step."""
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress, TaskID  # noqa: PLC0415
 
@@ -283,8 +286,8 @@ def _progress(*, quiet: bool) -> "Iterator[Tell]":
 
 
 def _told(what: str, done: int, total: int) -> None:
-    if done == total:
-        typer.echo(f"{what}: {total} done", err=True)
+    if done and done * 10 // total != (done - 1) * 10 // total:
+        typer.echo(f"{what}: {done} of {total}", err=True)
 
 
 def _untold(_what: str, _done: int, _total: int) -> None:
