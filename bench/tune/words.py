@@ -9,12 +9,12 @@ HEAD = (
     "policy",
     "load",
     "lost, %",
-    "thinned / refused / unsent, %",
-    "batches refused, %",
+    "thinned/refused/unsent, %",
+    "refusals, % of batches",
     "longest gap, s",
     "counted alike, %",
     "repetitions off",
-    "range off, degrees",
+    "range off, deg",
     "tempo off, ms",
     "wait, ms",
 )
@@ -26,8 +26,8 @@ def rows(result: TuningResult) -> Iterator[tuple[str, ...]]:
         yield (
             name(result, point.policy),
             f"{point.load:g}",
-            band(point.lost_share, 100),
-            f"{100 * point.thinned_share:.0f} / {100 * point.refused_share:.0f} / "
+            band(point.lost_share, 100, 0),
+            f"{100 * point.thinned_share:.0f}/{100 * point.refused_share:.0f}/"
             f"{100 * (point.withheld_share + point.given_up_share):.0f}",
             f"{100 * point.batches_refused_share:.0f}",
             f"{point.gap_longest_ms / 1000:.1f}",
@@ -71,7 +71,7 @@ def band(found: Band | None, scale: float = 1.0, digits: int = 1) -> str:
     value, low, high = (
         f"{scale * part:.{digits}f}" for part in (found.value, found.low, found.high)
     )
-    return f"{value} ({low} to {high})"
+    return f"{value} ({low}-{high})"
 
 
 def told(result: TuningResult) -> list[str]:

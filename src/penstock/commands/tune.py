@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from penstock.settings import Settings
 
 _MOST_SEEDS = 50
-_DEFAULT_KNOBS = "loss_percent=0,5,10,20 keep_every=2,4 gap_seconds=0.5,1,2"
+_DEFAULT_KNOBS = "dwell_seconds=0.5,1,3 keep_every=2,4 loss_percent=5,20"
 
 
 def tune(
@@ -53,7 +53,7 @@ def tune(
     ] = None,
     load: Annotated[
         str, typer.Option(metavar="LIST", help="What is offered, in multiples of the capacity.")
-    ] = "1.2,1.5,2",
+    ] = "1.05,1.2,1.5",
     max_rom_error: Annotated[
         str, typer.Option(metavar="DEGREES", help="How far the range of motion may be off.")
     ] = "3deg",
