@@ -9,10 +9,11 @@ from penstock.engine.platform.audit_chain import (
     link_hash,
 )
 from penstock.engine.platform.records import AuditChain, AuditChainOf, AuditLink, AuditLinks
+from penstock.engine.platform.security import kind_of
 from penstock.engine.records import AuditEntry, AuditPage, StoredAudit
 from penstock.storage.ledger.sql import Answers, Put, Puts, Row, Statement, Steps, compare, encode
 
-_COLUMNS = "entry_id, at_unix_ms, actor, action, subject, detail"
+COLUMNS = "entry_id, at_unix_ms, actor, action, subject, detail"
 
 
 def put_audit(entry: AuditEntry) -> Steps[None]:
@@ -27,7 +28,7 @@ def put_audit(entry: AuditEntry) -> Steps[None]:
     )
     # Not by "ON CONFLICT": that would spend a position on each repetition.
     there = yield Statement(
-        f"SELECT {_COLUMNS} FROM audit_entries WHERE entry_id = ?",
+        f"SELECT {COLUMNS} FROM audit_entries WHERE entry_id = ?",
         row[:1],
     )
     if there:
@@ -40,9 +41,9 @@ def put_audit(entry: AuditEntry) -> Steps[None]:
     digest = digest_of(_content(row))
     found = link_hash(before, link, digest)
     yield Statement(
-        f"INSERT INTO audit_entries ({_COLUMNS}, link, hash, digest)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*row, link, found, digest),
+        f"INSERT INTO audit_entries ({COLUMNS}, link, hash, digest, security)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, link, found, digest, kind_of(entry.action, entry.detail)),
     )
     yield Statement("UPDATE audit_chain SET links = ?, hash = ?", (link, found))
 
@@ -50,7 +51,7 @@ def put_audit(entry: AuditEntry) -> Steps[None]:
 def _link_older(link: int) -> Steps[tuple[int, str]]:
     """Link what was stored before there was a chain; give the next link and the hash before it."""
     rows = yield Statement(
-        f"SELECT position, {_COLUMNS} FROM audit_entries WHERE link IS NULL ORDER BY position"
+        f"SELECT position, {COLUMNS} FROM audit_entries WHERE link IS NULL ORDER BY position"
     )
     before = BEGINNING
     for position, *row in rows:
@@ -89,14 +90,17 @@ def audit_page(query: AuditPage) -> Steps[list[StoredAudit]]:
 def audit_links(query: AuditLinks) -> Steps[list[AuditLink]]:
     """Give the links behind one, in their order."""
     rows = yield Statement(
-        f"SELECT link, hash, digest, redacted, {_COLUMNS} FROM audit_entries WHERE link > ?"
+        f"SELECT link, hash, digest, redacted, {COLUMNS} FROM audit_entries WHERE link > ?"
         " ORDER BY link LIMIT ?",
         (query.after, query.limit),
     )
-    return [
-        AuditLink(link, found, digest, None if redacted else _content(tuple(row)))
-        for link, found, digest, redacted, *row in rows
-    ]
+    return [read_link(row) for row in rows]
+
+
+def read_link(row: Row) -> AuditLink:
+    """Read a link: its number, hash and digest, whether it is redacted, and COLUMNS."""
+    link, found, digest, redacted, *content = row
+    return AuditLink(link, found, digest, None if redacted else _content(tuple(content)))
 
 
 def audit_chain(_query: AuditChainOf) -> Steps[AuditChain]:
