@@ -6,7 +6,7 @@ filter that an index serves goes into it (`within`), any other one around it (`a
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import orjson
 
@@ -41,14 +41,14 @@ from penstock.storage.ledger.platform import EVENT_COLUMNS, REPORT_COLUMNS, read
 from penstock.storage.ledger.sql import Answers, Puts, Row, Statement, Steps, T
 
 
-class _Source(NamedTuple):
+class _Source(NamedTuple, Generic[T]):
     """A table, the columns that a row is made of, and those that it is ordered by."""
 
     table: str
     columns: str
     at: str
     key: str
-    read: Callable[[Row], Any]
+    read: Callable[[Row], T]
 
     def mark(self, row: Row) -> Mark:
         """Give a row's place."""
@@ -64,7 +64,7 @@ class _Clause(NamedTuple):
 
 
 def _look(
-    source: _Source,
+    source: _Source[T],
     query: Look[T],
     within: Sequence[_Clause] = (),
     among: Sequence[_Clause] = (),
@@ -214,7 +214,7 @@ def media_session_of(query: MediaSessionOf) -> Steps[MediaSessionRow | None]:
     return (yield from _one(_MEDIA, query.session_id))
 
 
-def _one(source: _Source, key: str) -> Steps[Any]:
+def _one(source: _Source[T], key: str) -> Steps[T | None]:
     rows = yield Statement(
         f"SELECT {source.columns} FROM {source.table} WHERE {source.key} = ?", (key,)
     )
@@ -223,8 +223,9 @@ def _one(source: _Source, key: str) -> Steps[Any]:
 
 def counts_since(query: CountsSince) -> Steps[KindCounts]:
     """Count, and no further than MOST_COUNTED."""
-    counts = []
-    for source in (_AUDIT, _ANALYTICS, _ERRORS, _MEDIA):
+    sources: tuple[_Source[Any], ...] = (_AUDIT, _ANALYTICS, _ERRORS, _MEDIA)
+    counts: list[int] = []
+    for source in sources:
         ((count,),) = yield Statement(
             f"SELECT COUNT(*) FROM (SELECT 1 FROM {source.table} WHERE {source.at} >= ? LIMIT ?) n",
             (query.since_unix_ms, MOST_COUNTED),
@@ -235,7 +236,8 @@ def counts_since(query: CountsSince) -> Steps[KindCounts]:
         " WHERE security IS NOT NULL AND at_unix_ms >= ? LIMIT ?) n GROUP BY security",
         (query.since_unix_ms, MOST_COUNTED),
     )
-    return KindCounts(*counts, dict(kinds))
+    audit, analytics, errors, media = counts
+    return KindCounts(audit, analytics, errors, media, dict(kinds))
 
 
 def _read_audit(row: Row) -> StoredAudit:
@@ -245,13 +247,15 @@ def _read_audit(row: Row) -> StoredAudit:
 
 
 def _read_media(row: Row) -> MediaSessionRow:
-    *plain, ended, country, device, browser, standing = row
+    session_id, org_id, first, last, events, ended, *around, standing = row
     # A version that is not ours has summed it up: then it has no figures here.
     made = None
     if standing is not None:
         with suppress(KeyError, TypeError, ValueError):
             made = Standing.from_plain(orjson.loads(standing))
-    return MediaSessionRow(*plain, bool(ended), Surroundings(country, device, browser), made)
+    return MediaSessionRow(
+        session_id, org_id, first, last, events, bool(ended), Surroundings(*around), made
+    )
 
 
 _AUDIT = _Source(
