@@ -21,7 +21,7 @@
 
 /* global d3 */
 
-const MARGIN = { top: 18, right: 14, bottom: 24, left: 52 };
+const MARGIN = { top: 26, right: 14, bottom: 24, left: 52 };
 const RIGHT_AXIS = 52;
 const TABLE_ROWS = 200;
 let charts = 0;
@@ -35,7 +35,11 @@ export function plain(value) {
   return String(Number(value.toPrecision(3)));
 }
 
-const short = (value) => (Math.abs(value) >= 1000 ? d3.format(".3s")(value) : plain(value));
+function short(value) {
+  const size = Math.abs(value);
+  if (size >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`;
+  return size >= 1e3 ? `${Number((value / 1e3).toPrecision(3))}k` : plain(value);
+}
 
 function make(tag, attributes = {}, parent = null) {
   const node = document.createElement(tag);
@@ -109,7 +113,7 @@ export function lineChart(element, options) {
       grid.append("text").attr("x", inner.width + 8).attr("y", second(value)).attr("dy", "0.32em")
         .text(short(value));
     }
-    grid.append("text").attr("x", -MARGIN.left).attr("y", -8).text(now.unit);
+    grid.append("text").attr("x", -MARGIN.left).attr("y", -14).text(now.unit);
     const axis = root.append("g").attr("transform", `translate(0,${inner.height})`);
     axis.append("line").attr("class", "axis-line").attr("x2", inner.width);
     const count = Math.max(2, Math.min(6, Math.floor(inner.width / 90)));
@@ -213,7 +217,7 @@ export function lineChart(element, options) {
     if (!details.open) return;
     const table = make("table");
     const step = Math.max(1, Math.ceil(now.x.length / TABLE_ROWS));
-    const every = step > 1 ? `, every ${step}th value` : "";
+    const every = step > 1 ? `, one of ${step} values` : "";
     make("caption", { text: `${now.title ?? ""}, ${now.unit}${every}` }, table);
     const head = make("tr", {}, make("thead", {}, table));
     make("th", { scope: "col", text: "Time" }, head);
