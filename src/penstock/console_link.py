@@ -1,6 +1,6 @@
 """The console put together: its door, its looks, and a line for each of its pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import trio
@@ -15,11 +15,15 @@ from penstock.doctor.stores import check_spool, lock_holder
 from penstock.engine.platform.addresses import ProxyChain
 from penstock.http.cold_routes import Call, ColdSurface
 from penstock.http.console.assets import load_assets
+from penstock.http.console.dashboard import dashboard_routes
+from penstock.http.console.dashboard_home import Outlook
 from penstock.http.console.door import PREFIX, Door, see_other
 from penstock.http.console.frame import Frame
 from penstock.http.console.health_page import PATH as HEALTH
 from penstock.http.console.health_page import Found, Grade, HealthPage, Machine
+from penstock.http.console.outbox_page import OutboxPage
 from penstock.http.console.pages import Pages
+from penstock.http.console.settings_page import SettingsPage
 from penstock.http.console.sign_in import SignIn
 from penstock.http.console.surface import console_surface
 from penstock.http.console.visits import Visit, Visits
@@ -27,13 +31,20 @@ from penstock.http.core.keeping import Keeping
 from penstock.http.core.requests import Doors
 from penstock.http.exchange import Answer
 from penstock.http.health import Readiness
+from penstock.platform_link import PlatformLink
+from penstock.setting_rows import setting_rows
 from penstock.settings import Settings
 
 _GRADES = {State.OK: Grade.OK, State.WARNING: Grade.WARNING, State.PROBLEM: Grade.PROBLEM}
 
 
 def console_surfaces(
-    settings: Settings, doors: Doors, keeping: Keeping, readiness: Readiness
+    settings: Settings,
+    doors: Doors,
+    keeping: Keeping,
+    readiness: Readiness,
+    platform: PlatformLink,
+    sources: Mapping[str, str] | None = None,
 ) -> tuple[ColdSurface, ...]:
     """Give the console's routes, where they are served."""
     if "console" not in settings.surfaces:
@@ -52,6 +63,9 @@ def console_surfaces(
         # One line a page; what a page needs of the engine comes in as arguments.
         frame.page(PREFIX, _home),
         *HealthPage(frame, readiness, machine, keeping).routes(),
+        *OutboxPage(frame, keeping).routes(),
+        *SettingsPage(frame, setting_rows(settings, sources)).routes(),
+        *dashboard_routes(frame, keeping, Outlook(platform.geo, platform.book, platform.sync)),
     )
     return (console_surface(frame, SignIn(frame, doors, keeping), assets, pages),)
 
