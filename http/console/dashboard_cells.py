@@ -13,7 +13,8 @@ _BAD = frozenset({"denied", "failed", "failure", "error", "dead"})
 class Cell(NamedTuple):
     """A text, and where it leads.
 
-    `kind` is text, code, number, moment (of `at`, in seconds), badge in the colour `tone`, or none.
+    `kind` is text, prose (which needs room), code, id (which stays in one line), number, moment or
+    instant (of `at`, in seconds), or badge in the colour `tone`. Without a text it is a dash.
     """
 
     text: str = ""
@@ -23,7 +24,7 @@ class Cell(NamedTuple):
     tone: str = "note"
 
 
-NOTHING = Cell(kind="none")
+NOTHING = Cell()
 
 
 def text(value: object, href: str = "") -> Cell:
@@ -36,10 +37,20 @@ def code(value: object, href: str = "") -> Cell:
     return NOTHING if value is None or value == "" else Cell(str(value), href, "code")
 
 
+def prose(value: str | None) -> Cell:
+    """Show sentences."""
+    return Cell(value or "", kind="prose")
+
+
+def ident(value: str | None, href: str = "") -> Cell:
+    """Show an id that should not be torn."""
+    return Cell(value or "", href if value else "", "id")
+
+
 def number(value: float | None, unit: str = "") -> Cell:
     """Show a number with its thousands apart."""
     if value is None:
-        return NOTHING
+        return Cell(kind="number")
     written = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
     return Cell(f"{written} {unit}".rstrip(), kind="number")
 
@@ -47,6 +58,11 @@ def number(value: float | None, unit: str = "") -> Cell:
 def moment(at_unix_ms: int | None, href: str = "") -> Cell:
     """Show a moment."""
     return NOTHING if at_unix_ms is None else Cell("", href, "moment", at_unix_ms / 1000)
+
+
+def instant(at_unix_ms: int) -> Cell:
+    """Show a moment to the millisecond."""
+    return Cell("", "", "instant", at_unix_ms / 1000)
 
 
 def badge(word: object, tone: str = "") -> Cell:

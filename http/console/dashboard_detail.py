@@ -10,6 +10,7 @@ from penstock.engine.delivery_records import DeliveryOf
 from penstock.engine.erasure_records import ErasureOf
 from penstock.engine.media.events import RANKS, MediaKind
 from penstock.engine.media.records import MediaEventsOf, StoredMediaEvent
+from penstock.engine.media.rollup import Standing
 from penstock.engine.platform.audit_chain import digest_of, link_hash
 from penstock.engine.platform.records import AuditLink, AuditLinks, Circumstances
 from penstock.engine.platform.security import kind_of
@@ -202,12 +203,7 @@ class DashboardDetail:
             "Device": cells.text(session.surroundings.device_type),
             "Browser": cells.text(session.surroundings.browser_family),
         }
-        if session.standing is not None:
-            plain = session.standing.plain()
-            facts |= {
-                name.replace("_", " ").capitalize(): cells.text(plain[name])
-                for name in rows.STANDING_FIELDS
-            }
+        facts |= _standing(session.standing)
         events.sort(key=_when)
         shown = events[:SHOWN_EVENTS]
         caption = f"{len(shown)} of {len(events)} events, in the order of the client's clock"
@@ -216,7 +212,7 @@ class DashboardDetail:
             ("At (UTC)", "Event", "Medium", "Data"),
             tuple(
                 (
-                    cells.moment(one.at_ms),
+                    cells.instant(one.at_ms),
                     cells.code(one.kind),
                     cells.code(one.media_id),
                     cells.code(one.data if one.data != "{}" else None),
@@ -276,6 +272,25 @@ class DashboardDetail:
             "Id": cells.code(found.erasure_id),
         }
         return Sheet("Erasure", rows.PREFIX, facts, {}, {})
+
+
+def _standing(told: Standing | None) -> dict[str, Cell]:
+    """Tell what a session counts for in the statistics."""
+    if told is None:
+        return {"Figures": cells.text("none yet: they follow the events within half a minute")}
+    points = told.completion_basis_points
+    return {
+        "Medium": cells.code(told.media_id),
+        "Watched": cells.number(told.watch_time_ms / 1000, "s"),
+        "Completed": cells.number(None if points is None else points / 100, "%"),
+        "Stalls": cells.number(told.buffering_count),
+        "Stalled": cells.number(told.buffering_duration_ms, "ms"),
+        "First byte": cells.number(told.ttfb_ms, "ms"),
+        "Loaded": cells.number(told.load_time_ms, "ms"),
+        "Bitrate": cells.number(told.bitrate_bps, "bit/s"),
+        "Connection": cells.text(told.connection_type),
+        "Errors": cells.text("yes" if told.errored else "no"),
+    }
 
 
 def _around(told: Circumstances) -> dict[str, Cell]:

@@ -19,6 +19,7 @@ from penstock.http.uuids import is_uuid
 CURSOR = "cursor"
 LONGEST_VALUE = 200
 _LONGEST_CURSOR = 200
+_LONGEST_SHOWN = 40
 _MARK = re.compile(r"([0-9]{1,15})\.([A-Za-z0-9-]{1,64})")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]*")
 
@@ -89,7 +90,8 @@ def read_moment(text: str) -> int:
         at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
         if 1970 < at.year < 9999:
             return unix_ms(at)
-    raise ValueError("It must be a day or a moment such as 2026-05-07T10:30, in UTC.")
+    seen = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    raise ValueError(f"It must be a day or a moment such as 2026-05-07T10:30, in UTC, not {seen}.")
 
 
 def read_org(text: str) -> str:

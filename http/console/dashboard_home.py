@@ -31,6 +31,12 @@ from penstock.http.platform.admin import Geo
 FOLLOWED_LINKS = 1000
 _DAY_MS = 24 * 3600 * 1000
 _NEWEST = 8
+_SECURITY_FIGURES = (
+    ("Refusals", SecurityKind.DENIED),
+    ("Failed sign-ins", SecurityKind.SIGN_IN_FAILED),
+    ("Policy changes", SecurityKind.POLICY),
+    ("Admins' changes", SecurityKind.ADMIN),
+)
 
 
 @dataclass(slots=True, frozen=True)
@@ -96,25 +102,16 @@ class DashboardHome:
     async def _figures(self, since_unix_ms: int) -> list[Figure]:
         counts = await self.keeping.read(CountsSince(since_unix_ms))
         since = iso_instant(since_unix_ms)[:16]
-        refused = counts.security.get(SecurityKind.DENIED, 0)
-        failed = counts.security.get(SecurityKind.SIGN_IN_FAILED, 0)
-        changed = counts.security.get(SecurityKind.POLICY, 0)
-        changed += counts.security.get(SecurityKind.ADMIN, 0)
-        return [
+        figures = [
             _figure("Audit entries", counts.audit, listed(rows.AUDIT, **{"from": since})),
             _figure("Events", counts.analytics, listed(rows.ANALYTICS, **{"from": since})),
             _figure("Errors", counts.errors, listed(rows.ERRORS, **{"from": since})),
             _figure("Media sessions", counts.media, listed(rows.MEDIA, **{"from": since})),
-            _figure(
-                "Refusals", refused, listed(rows.SECURITY, **{"from": since, "kind": "denied"})
-            ),
-            _figure(
-                "Failed sign-ins",
-                failed,
-                listed(rows.SECURITY, **{"from": since, "kind": "sign_in_failed"}),
-            ),
-            _figure("Changes by admins", changed, listed(rows.SECURITY, **{"from": since})),
         ]
+        for label, kind in _SECURITY_FIGURES:
+            href = listed(rows.SECURITY, **{"from": since, "kind": kind.value})
+            figures.append(_figure(label, counts.security.get(kind, 0), href))
+        return figures
 
     async def _chain(self) -> ChainState:
         chain = await self.keeping.read(AuditChainOf())

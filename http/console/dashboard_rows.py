@@ -20,6 +20,8 @@ PREFIX = "/dashboard"
 AUDIT, ANALYTICS, ERRORS, MEDIA, SECURITY = (
     f"{PREFIX}/{name}" for name in ("audit", "analytics", "errors", "media", "security")
 )
+# Of a text in a table; its own page has all of it.
+_LONGEST_SHOWN = 200
 
 AROUND_FIELDS = (
     "actor",
@@ -102,7 +104,7 @@ def audit_cells(row: StoredAudit) -> tuple[Cell, ...]:
     return (
         cells.moment(entry.at_unix_ms, cells.detail("audit", quote(entry.entry_id, safe=""))),
         cells.code(entry.action),
-        cells.code(entry.actor, cells.listed(AUDIT, actor=entry.actor)),
+        cells.ident(entry.actor, cells.listed(AUDIT, actor=entry.actor)),
         cells.code(entry.subject),
         cells.badge(status if isinstance(status, str | int) else None),
     )
@@ -116,7 +118,12 @@ def security_cells(row: StoredAudit) -> tuple[Cell, ...]:
     tones = {SecurityKind.DENIED: "problem", SecurityKind.SIGN_IN_FAILED: "problem"}
     shown = None if kind is None else cells.badge(kind.replace("_", " "), tones.get(kind, "note"))
     why = entry.detail.get("reason")
-    return (at, shown or cells.NOTHING, *others, cells.text(why if isinstance(why, str) else None))
+    return (
+        at,
+        shown or cells.NOTHING,
+        *others,
+        cells.prose(why[:_LONGEST_SHOWN] if isinstance(why, str) else None),
+    )
 
 
 def audit_values(row: StoredAudit) -> tuple[Any, ...]:
@@ -143,7 +150,7 @@ def analytics_cells(row: AnalyticsEntry) -> tuple[Cell, ...]:
         cells.moment(row.received_unix_ms, cells.detail("analytics", row.event_id)),
         cells.code(row.name),
         cells.code(row.category),
-        cells.code(around.actor, cells.listed(ANALYTICS, actor=around.actor)),
+        cells.ident(around.actor, cells.listed(ANALYTICS, actor=around.actor)),
         cells.text(" ".join(part for part in (row.resource_type, row.resource_id) if part)),
         cells.text(around.country_code),
         cells.text(around.device_type),
@@ -176,7 +183,7 @@ def error_cells(row: ErrorReportEntry) -> tuple[Cell, ...]:
         cells.code(row.error_type),
         cells.code(row.error_code),
         cells.text(row.feature),
-        cells.text(row.message[:200]),
+        cells.prose(row.message[:_LONGEST_SHOWN]),
         cells.code(row.fingerprint[:12], cells.listed(ERRORS, fingerprint=row.fingerprint)),
     )
 
@@ -209,8 +216,8 @@ def media_cells(row: MediaSessionRow) -> tuple[Cell, ...]:
     watched = None if told is None else told.watch_time_ms / 1000
     points = None if told is None else told.completion_basis_points
     return (
-        cells.moment(row.first_received_unix_ms, cells.detail("media", row.session_id)),
-        cells.code(row.session_id),
+        cells.moment(row.first_received_unix_ms),
+        cells.ident(f"{row.session_id[:8]}…", cells.detail("media", row.session_id)),
         cells.badge(status_of(row)),
         cells.number(row.events),
         cells.number(watched, "s"),

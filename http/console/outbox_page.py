@@ -31,7 +31,8 @@ _MOST_TOLD = 10**9
 class Waiting:
     """One row of the page. `dead` says that it can be tried again by hand."""
 
-    session_id: str
+    session: Cell
+    state: Cell
     dead: bool
     cells: tuple[Cell, ...]
 
@@ -84,18 +85,23 @@ class OutboxPage:
 def _waiting(row: OutboxRow, now_ms: int) -> Waiting:
     progress = row.progress
     return Waiting(
-        row.session_id,
+        cells.ident(row.session_id, cells.detail("session", row.session_id)),
+        cells.badge("dead" if progress.dead else "pending"),
         progress.dead,
         (
-            cells.code(row.session_id, cells.detail("session", row.session_id)),
-            cells.badge("dead" if progress.dead else "pending"),
-            cells.text("Core" if progress.stored else "the replay's store"),
-            cells.text(_lasted(now_ms - row.created_unix_ms)),
+            Cell(_lasted(now_ms - row.created_unix_ms), kind="number"),
             cells.number(progress.attempts),
-            cells.moment(None if progress.dead else progress.next_unix_ms),
-            cells.text(progress.error),
+            _next(row, now_ms),
+            cells.text("Core" if progress.stored else "the replay's store"),
+            cells.prose(progress.error),
         ),
     )
+
+
+def _next(row: OutboxRow, now_ms: int) -> Cell:
+    """Say when it is tried again by itself; what is dead is not."""
+    wait = row.progress.next_unix_ms - now_ms
+    return Cell("" if row.progress.dead else f"in {_lasted(wait)}", kind="number")
 
 
 def _lasted(milliseconds: int) -> str:

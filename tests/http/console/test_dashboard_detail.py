@@ -1,5 +1,6 @@
 """`/dashboard/detail/<type>/<id>`: everything that is kept of one row, and where to go from it."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -80,10 +81,8 @@ async def test_a_long_session_shows_its_first_events(
         await keep(service, *(media(5, number) for number in (4, 2, 3, 1)))
         page = (await console.get(f"/dashboard/detail/media/{UUID(int=5)}")).text
         assert "3 of 4 events" in page
-        shown = [page.index(f"10:00:0{number}<") for number in (1, 2, 3)]
-        table = page.index("<tbody>")
-        assert [at > table for at in shown][1:] == [True, True]
-        assert sorted(shown[1:]) == shown[1:]
+        shown = re.findall(r">2026-02-17 10:00:0(\d)\.000<", page)
+        assert shown == ["1", "2", "3"]
 
 
 async def test_an_entry_that_was_changed_is_shown_as_changed(serve: Serve) -> None:

@@ -21,7 +21,9 @@ async def figures(console: Console) -> dict[str, tuple[str, str]]:
     """Give the numbers of the day with the lists that they count."""
     page = await console.get("/dashboard/")
     assert page.status_code == 200
-    return {name: (value, unescape(href)) for name, href, value in _FIGURE.findall(page.text)}
+    return {
+        unescape(name): (value, unescape(href)) for name, href, value in _FIGURE.findall(page.text)
+    }
 
 
 async def test_the_day_is_counted_and_leads_to_its_lists(serve: Serve) -> None:
@@ -42,7 +44,8 @@ async def test_the_day_is_counted_and_leads_to_its_lists(serve: Serve) -> None:
         assert found["Errors"][0] == "1"
         assert found["Media sessions"][0] == "0"
         assert found["Refusals"][0] == "1"
-        assert found["Changes by admins"][0] == "1"
+        assert found["Policy changes"][0] == "1"
+        assert found["Admins' changes"][0] == "0"
         assert found["Failed sign-ins"][0] == "0"
         for name, (_, href) in found.items():
             assert (await console.get(href)).status_code == 200, name
