@@ -104,7 +104,7 @@ def audit_cells(row: StoredAudit) -> tuple[Cell, ...]:
     return (
         cells.moment(entry.at_unix_ms, cells.detail("audit", quote(entry.entry_id, safe=""))),
         cells.code(entry.action),
-        cells.ident(entry.actor, cells.listed(AUDIT, actor=entry.actor)),
+        cells.code(entry.actor, cells.listed(AUDIT, actor=entry.actor)),
         cells.code(entry.subject),
         cells.badge(status if isinstance(status, str | int) else None),
     )
@@ -150,7 +150,7 @@ def analytics_cells(row: AnalyticsEntry) -> tuple[Cell, ...]:
         cells.moment(row.received_unix_ms, cells.detail("analytics", row.event_id)),
         cells.code(row.name),
         cells.code(row.category),
-        cells.ident(around.actor, cells.listed(ANALYTICS, actor=around.actor)),
+        cells.code(around.actor, cells.listed(ANALYTICS, actor=around.actor)),
         cells.text(" ".join(part for part in (row.resource_type, row.resource_id) if part)),
         cells.text(around.country_code),
         cells.text(around.device_type),

@@ -53,6 +53,11 @@ class SettingShown(Protocol):
         ...
 
     @property
+    def unset(self) -> bool:
+        """Say whether it has no value."""
+        ...
+
+    @property
     def changed(self) -> bool:
         """Say whether somebody has set it."""
         ...

@@ -37,6 +37,11 @@ class SettingRow:
         return "is live" if self.live else "needs a restart"
 
     @property
+    def unset(self) -> bool:
+        """Say whether it has no value."""
+        return self.value is None
+
+    @property
     def changed(self) -> bool:
         """Say whether somebody has set it."""
         return self.source != DEFAULT_SOURCE
