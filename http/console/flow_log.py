@@ -11,7 +11,7 @@ The bytes of the newest sample are made once, for however many listen.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from secrets import token_hex
 
@@ -97,14 +97,18 @@ class FlowLog:
             return b""
         return self._newest if missed == 1 else self.everything()
 
-    def sums(self, seconds: int, prefix: str) -> dict[str, float]:
-        """Sum what the newest samples say of each column of a prefix; gaps count as nothing."""
+    def shared(self, names: Sequence[str], seconds: int) -> tuple[int, dict[str, float]]:
+        """Sum columns over those of the newest samples in which each of them says something.
+
+        Gives how many samples these were, too: what is compared was measured at the same time.
+        """
         order = self._order(seconds)
-        return {
-            name.removeprefix(prefix): float(np.nansum(column[order]))
-            for name, column in self._columns.items()
-            if name.startswith(prefix)
+        nothing = np.full(len(order), np.nan)
+        columns = {
+            name: self._columns[name][order] if name in self._columns else nothing for name in names
         }
+        told = ~np.isnan(list(columns.values())).any(axis=0)
+        return int(told.sum()), {name: float(found[told].sum()) for name, found in columns.items()}
 
     @property
     def column_bytes(self) -> int:

@@ -202,10 +202,11 @@ def words_of(change: PolicyChange) -> str:
 def _turned(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
     for name in {**before, **after}:
         if before.get(name) != after.get(name):
-            yield f"{name} {_shown(before.get(name))} → {_shown(after.get(name))}"
+            yield f"{name} {shown_value(before.get(name))} → {shown_value(after.get(name))}"
 
 
-def _shown(value: object) -> str:
+def shown_value(value: object) -> str:
+    """Write a knob's value; None is one that is not set."""
     if value is None:
         return "not set"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,6 +15,7 @@ from penstock.doctor.machine import check_clock, check_open_files
 from penstock.doctor.secrets import check_secrets
 from penstock.doctor.stores import check_spool, lock_holder
 from penstock.engine.platform.addresses import ProxyChain
+from penstock.http.admin_policy import PolicyAdmin
 from penstock.http.cold_routes import ColdSurface
 from penstock.http.console.assets import load_assets
 from penstock.http.console.door import Door
@@ -24,6 +25,8 @@ from penstock.http.console.flow_sampler import FlowSampler, FlowSources
 from penstock.http.console.frame import Frame
 from penstock.http.console.health_page import Found, Grade, HealthPage, Machine
 from penstock.http.console.pages import Pages
+from penstock.http.console.policy_forms import PolicyForms
+from penstock.http.console.policy_page import PolicyPage
 from penstock.http.console.sign_in import SignIn
 from penstock.http.console.surface import console_surface
 from penstock.http.console.visits import Visits
@@ -79,9 +82,12 @@ def compose_console(
     frame = Frame(door, Pages(assets.url, __version__))
     sampler = FlowSampler(_flow_sources(engine, sources), FlowLog(), clock, stopping)
     machine = Machine(lambda: _examine(settings), clock)
+    log = sampler.log
+    admin = PolicyAdmin(doors.users, engine.desk, engine.plant.sluice, clock)
     pages = (
         # One line a page; what a page needs of the engine comes in as arguments.
         *FlowPage(frame, sampler, settings.console_streams).routes(),
+        *PolicyPage(frame, PolicyForms(admin), log).routes(),
         *HealthPage(frame, sources.readiness, machine, keeping).routes(),
     )
     surface = console_surface(frame, SignIn(frame, doors, keeping), assets, pages)

@@ -41,7 +41,8 @@ function takeSample({ at, values, marks: newMarks }) {
 
 function view() {
   const last = times[times.length - 1];
-  const first = last - minutes * 60_000;
+  // Of a service that is younger than the time chosen, its age is shown, but a minute at least.
+  const first = Math.max(last - minutes * 60_000, Math.min(times[0], last - 60_000));
   const from = Math.max(0, times.findIndex((at) => at >= first));
   const x = times.slice(from);
   return {
