@@ -15,8 +15,10 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived
 from hypercorn.events import Updated
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.events import StreamClosed
+from hypercorn.protocol.events import Response, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
+
+from penstock.http.phases import Listening, is_listened_to
 
 
 class StreamsProtocol(H2Protocol):
@@ -27,7 +29,10 @@ class StreamsProtocol(H2Protocol):
         self._began: dict[int, float] = {}
 
     def oldest_began(self) -> float | None:
-        """Tell since when the oldest request has waited for the last byte of its answer."""
+        """Tell since when the oldest request has waited for the last byte of its answer.
+
+        Streams of events do not count: nobody waits for their last byte.
+        """
         return next(iter(self._began.values()), None)
 
     def _forget_finished(self, stream_id: int) -> None:
@@ -59,8 +64,16 @@ class StreamsProtocol(H2Protocol):
         if isinstance(event, StreamClosed):
             await self._close_stream(event.stream_id)
             await self.send(Updated(idle=self.idle))
+            await self._tell_if_only_listened_to()
         else:
             await super().stream_send(event)
+            if isinstance(event, Response) and is_listened_to(event.headers):
+                self._began.pop(event.stream_id, None)
+                await self._tell_if_only_listened_to()
+
+    async def _tell_if_only_listened_to(self) -> None:
+        if not self.idle and not self._began:
+            await self.send(Listening())
 
     async def _send_data(self, stream_id: int) -> None:
         await super()._send_data(stream_id)

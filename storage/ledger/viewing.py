@@ -70,12 +70,16 @@ def _look(
     among: Sequence[_Clause] = (),
     also: Callable[[T], bool] | None = None,
 ) -> Steps[Found[T]]:
-    """Look; `also` picks once more from what `among` lets through, by what SQL cannot tell."""
+    """Look; `also` picks once more from what `among` lets through, by what SQL cannot tell.
+
+    Then there may be fewer rows than wanted, and a mark to go on from.
+    """
     at, key = source.at, source.key
     bounds = [_Clause(f"{at} >= ? AND {at} < ?", (query.from_unix_ms, query.to_unix_ms)), *within]
     if query.after is not None:
         moment, last = query.after
-        bounds.append(_Clause(f"{at} <= ? AND ({at} < ? OR {key} < ?)", (moment, moment, last)))
+        # The first of the two is for the planners: both walk the index from there.
+        bounds.append(_Clause(f"{at} <= ? AND ({at}, {key}) < (?, ?)", (moment, moment, last)))
     order = f"ORDER BY {at} DESC, {key} DESC"
     inner = f"FROM {source.table} WHERE {_all(bounds)} {order} LIMIT ?"
     values = _values(bounds)
@@ -87,21 +91,19 @@ def _look(
         rows = yield Statement(
             f"SELECT {source.columns} FROM (SELECT {source.columns} {inner}) looked"
             f" WHERE {_all(among)} {order} LIMIT ?",
-            (*values, query.most, *_values(among), wanted if also is None else query.most),
+            (*values, query.most, *_values(among), wanted),
         )
-    found = [(row, source.read(row)) for row in rows]
-    if also is not None:
-        found = [(row, made) for row, made in found if also(made)]
-    if len(found) > query.limit:
-        found = found[: query.limit]
-        return Found(tuple(made for _, made in found), source.mark(found[-1][0]))
     after = None
-    if among:
+    if len(rows) > query.limit:
+        rows = rows[: query.limit]
+        after = source.mark(rows[-1])
+    elif among:
         stopped = yield Statement(
             f"SELECT {at}, {key} {inner} OFFSET ?", (*values, 1, query.most - 1)
         )
         after = Mark(*stopped[0]) if stopped else None
-    return Found(tuple(made for _, made in found), after)
+    made = map(source.read, rows)
+    return Found(tuple(row for row in made if also is None or also(row)), after)
 
 
 def _values(clauses: Sequence[_Clause]) -> Row:
