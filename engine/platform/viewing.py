@@ -21,7 +21,7 @@ from penstock.engine.records import StoredAudit
 
 T = TypeVar("T")
 
-# Some ten milliseconds of a ledger.
+# Few milliseconds of a ledger, also of one with millions of rows.
 LOOKED_ROWS = 5000
 # What is counted no further.
 MOST_COUNTED = 100_000

@@ -30,7 +30,7 @@ from penstock.http.instants import iso_instant
 from penstock.http.problems import Problem
 
 PAGE_ROWS = 50
-# What a page looks at, at most, in looks: some tenths of a second.
+# What a page looks at, at most, in looks.
 PAGE_LOOKS = 10
 # The bounds of a file: its rows, and the looks that it may take to find them.
 EXPORT_ROWS = 100_000

@@ -75,11 +75,13 @@ def _look(
     Then there may be fewer rows than wanted, and a mark to go on from.
     """
     at, key = source.at, source.key
-    bounds = [_Clause(f"{at} >= ? AND {at} < ?", (query.from_unix_ms, query.to_unix_ms)), *within]
+    end, behind = query.to_unix_ms, list[_Clause]()
     if query.after is not None:
         moment, last = query.after
-        # The first of the two is for the planners: both walk the index from there.
-        bounds.append(_Clause(f"{at} <= ? AND ({at}, {key}) < (?, ?)", (moment, moment, last)))
+        # One upper bound, and a close one: of two, SQLite may begin its walk at the farther one.
+        end = min(end, moment + 1)
+        behind = [_Clause(f"({at}, {key}) < (?, ?)", (moment, last))]
+    bounds = [_Clause(f"{at} >= ? AND {at} < ?", (query.from_unix_ms, end)), *within, *behind]
     order = f"ORDER BY {at} DESC, {key} DESC"
     inner = f"FROM {source.table} WHERE {_all(bounds)} {order} LIMIT ?"
     values = _values(bounds)

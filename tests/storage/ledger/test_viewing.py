@@ -27,11 +27,14 @@ from penstock.engine.platform.viewing import (
     LookAtAudit,
     LookAtErrors,
     LookAtMedia,
+    Mark,
     MediaSessionOf,
 )
 from penstock.engine.records import AuditEntry
+from penstock.storage.ledger.kinds import steps_of
 from penstock.storage.ledger.migrate import load_migrations
 from penstock.storage.ledger.sql import encode
+from penstock.storage.ledger.sqlite import _run
 from postgres_server import ROLE
 
 ORG, OTHER = str(UUID(int=8)), str(UUID(int=9))
@@ -145,6 +148,35 @@ async def test_analytics_are_found_by_what_they_are(site: Any) -> None:
         assert await ids(name="A.b") == []
         assert await ledger.read(AnalyticsOf(one.event_id)) == one
         assert await ledger.read(AnalyticsOf("' OR 1=1 --")) is None
+
+
+async def test_a_page_far_back_costs_no_more_than_the_first(sqlite_site: Any) -> None:
+    """A look begins where the last one ended; nothing newer is read again on the way there."""
+    async with sqlite_site.open():
+        pass
+    rows = 5000
+    with closing(sqlite3.connect(sqlite_site.path)) as db:
+        told = encode(list(around()))
+        db.executemany(
+            "INSERT INTO analytics_events VALUES (?, 'o', ?, ?, 'a', 'b', NULL, NULL, NULL, NULL,"
+            " NULL, '{}', ?)",
+            ((f"{at:08}", at, at, told) for at in range(rows)),
+        )
+        steps: list[int] = []
+        # Called once each ten steps of SQLite's machine.
+        db.set_progress_handler(lambda: steps.append(1), 10)
+
+        def cost(query: LookAtAnalytics) -> int:
+            steps.clear()
+            assert len(_run(db, steps_of(query)).rows) == query.limit
+            return len(steps)
+
+        first = cost(LookAtAnalytics(50))
+        far = Mark(60, "00000060")
+        # To read what is newer would be some fifty times as much.
+        assert cost(LookAtAnalytics(50, far)) <= 10 * first
+        assert cost(LookAtAnalytics(50, far, name="a")) <= 10 * first
+        assert cost(LookAtAnalytics(50, far, org_id="o")) <= 10 * first
 
 
 async def test_errors_are_found_by_what_they_are(site: Any) -> None:
