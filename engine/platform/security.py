@@ -12,6 +12,7 @@ _LOOKED = "allowed"
 _POLICY = "policy."
 _ADMIN = (
     "admin.",
+    "audit.redacted",
     "consent.",
     "console.",
     "device_token.",

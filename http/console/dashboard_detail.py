@@ -130,7 +130,7 @@ class DashboardDetail:
         made_upon = [one for one in before if one.link == link.link - 1]
         if any(link_hash(one.hash, link.link, link.digest) != link.hash for one in made_upon):
             return cells.badge("its hash does not follow from the one before", "problem")
-        if link.content is None:
+        if link.redacted:
             return cells.badge("a person was taken out of it by an erasure", "note")
         if digest_of(link.content) != link.digest:
             return cells.badge("it is not what it was when it was written", "problem")
@@ -269,6 +269,7 @@ class DashboardDetail:
             "Replays removed": cells.number(found.blobs),
             "Files removed": cells.number(found.files),
             "Audit entries redacted": cells.number(found.audits),
+            "Texts of others redacted": cells.number(found.texts),
             "Id": cells.code(found.erasure_id),
         }
         return Sheet("Erasure", rows.PREFIX, facts, {}, {})

@@ -14,6 +14,8 @@ from penstock.engine.records import AuditEntry, AuditPage, StoredAudit
 from penstock.storage.ledger.sql import Answers, Put, Puts, Row, Statement, Steps, compare, encode
 
 COLUMNS = "entry_id, at_unix_ms, actor, action, subject, detail"
+_SERVICE = "penstock"
+_REDACTED, _BLINDED = "audit.redacted", "blinded"
 
 
 def put_audit(entry: AuditEntry) -> Steps[None]:
@@ -38,7 +40,7 @@ def put_audit(entry: AuditEntry) -> Steps[None]:
     link, before = rows[0]
     if before == BEGINNING:
         link, before = yield from _link_older(link)
-    digest = digest_of(_content(row))
+    digest = digest_of(content_in(row))
     found = link_hash(before, link, digest)
     yield Statement(
         f"INSERT INTO audit_entries ({COLUMNS}, link, hash, digest, security)"
@@ -55,7 +57,7 @@ def _link_older(link: int) -> Steps[tuple[int, str]]:
     )
     before = BEGINNING
     for position, *row in rows:
-        digest = digest_of(_content(tuple(row)))
+        digest = digest_of(content_in(tuple(row)))
         before = link_hash(before, link, digest)
         yield Statement(
             "UPDATE audit_entries SET link = ?, hash = ?, digest = ? WHERE position = ?",
@@ -65,7 +67,8 @@ def _link_older(link: int) -> Steps[tuple[int, str]]:
     return link, before
 
 
-def _content(row: Row) -> str:
+def content_in(row: Row) -> str:
+    """Give what is hashed of an entry, of its columns."""
     entry_id, at_unix_ms, actor, action, subject, detail = row
     return content_of(AuditEntry(at_unix_ms, actor, action, subject, {}, entry_id), detail)
 
@@ -100,18 +103,29 @@ def audit_links(query: AuditLinks) -> Steps[list[AuditLink]]:
 def read_link(row: Row) -> AuditLink:
     """Read a link: its number, hash and digest, whether it is redacted, and COLUMNS."""
     link, found, digest, redacted, *content = row
-    return AuditLink(link, found, digest, None if redacted else _content(tuple(content)))
+    told = tuple(content)
+    return AuditLink(link, found, digest, content_in(told), bool(redacted), _blinded(told))
+
+
+def put_redacted(erasure_id: str, at_unix_ms: int, blinded: list[tuple[int, str]]) -> Steps[None]:
+    """Append the record of a redaction: the links, and digests of what was left of them."""
+    subject, detail = f"erasure:{erasure_id}", {_BLINDED: blinded}
+    yield from put_audit(AuditEntry(at_unix_ms, _SERVICE, _REDACTED, subject, detail))
+
+
+def _blinded(row: Row) -> tuple[tuple[int, str], ...]:
+    _, _, _, action, _, detail = row
+    # Services send entries with any action, but nothing of theirs is at the detail's top.
+    told = orjson.loads(detail).get(_BLINDED, ()) if action == _REDACTED else ()
+    return tuple((link, digest) for link, digest in told)
 
 
 def audit_chain(_query: AuditChainOf) -> Steps[AuditChain]:
     """Give the chain's ends."""
     rows = yield Statement("SELECT links, hash, removed_links, removed_hash FROM audit_chain")
     unlinked = yield Statement("SELECT count(*) FROM audit_entries WHERE link IS NULL")
-    redactions = yield Statement("SELECT COALESCE(SUM(audits_redacted), 0) FROM erasures")
     links, found, removed_links, removed_hash = rows[0]
-    return AuditChain(
-        links, found, removed_links, removed_hash, unlinked[0][0], int(redactions[0][0])
-    )
+    return AuditChain(links, found, removed_links, removed_hash, unlinked[0][0])
 
 
 # It counts a link before it stores the entry.

@@ -156,11 +156,10 @@ async def test_a_page_far_back_costs_no_more_than_the_first(sqlite_site: Any) ->
         pass
     rows = 5000
     with closing(sqlite3.connect(sqlite_site.path)) as db:
-        told = encode(list(around()))
         db.executemany(
-            "INSERT INTO analytics_events VALUES (?, 'o', ?, ?, 'a', 'b', NULL, NULL, NULL, NULL,"
-            " NULL, '{}', ?)",
-            ((f"{at:08}", at, at, told) for at in range(rows)),
+            "INSERT INTO analytics_events (event_id, org_id, at_unix_ms, received_unix_ms, name,"
+            " category, properties, circumstances) VALUES (?, 'o', ?, ?, 'a', 'b', '{}', ?)",
+            ((f"{at:08}", at, at, encode(list(around()))) for at in range(rows)),
         )
         steps: list[int] = []
         # Called once each ten steps of SQLite's machine.

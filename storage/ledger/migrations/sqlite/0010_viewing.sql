@@ -15,7 +15,8 @@ UPDATE audit_entries SET security = CASE
         OR substr(action, 1, 7) = 'outbox.'
         OR substr(action, 1, 8) IN ('consent.', 'console.', 'erasure.')
         OR substr(action, 1, 10) = 'retention.'
-        OR substr(action, 1, 13) IN ('device_token.', 'replay.linked')) THEN 'admin'
+        OR substr(action, 1, 13) IN ('device_token.', 'replay.linked')
+        OR substr(action, 1, 14) = 'audit.redacted') THEN 'admin'
 END;
 
 CREATE TRIGGER audit_entries_unchanged BEFORE UPDATE ON audit_entries

@@ -21,7 +21,8 @@ UPDATE audit_entries a SET security = CASE
         OR substr(t.action, 1, 7) = 'outbox.'
         OR substr(t.action, 1, 8) IN ('consent.', 'console.', 'erasure.')
         OR substr(t.action, 1, 10) = 'retention.'
-        OR substr(t.action, 1, 13) IN ('device_token.', 'replay.linked')) THEN 'admin'
+        OR substr(t.action, 1, 13) IN ('device_token.', 'replay.linked')
+        OR substr(t.action, 1, 14) = 'audit.redacted') THEN 'admin'
 END FROM told t WHERE t.position = a.position;
 
 ALTER TABLE audit_entries ENABLE TRIGGER audit_entries_kept;
