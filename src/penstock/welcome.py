@@ -60,6 +60,13 @@ def print_welcome(settings: Settings, address: str) -> None:
         f"{penstock} token session --dev --data-dir {folder} --session-id {_SESSION} "
         f"--principal-id {_PRINCIPAL} --org-id {_ORG}"
     )
+    console = ""
+    if "console" in settings.surfaces:
+        console = f"""
+  The console: {address}/console    Sign in there with the token that this prints:
+{penstock} token user --dev --data-dir {folder} --role platform_admin \\
+  --principal-id {_PRINCIPAL} --org-id {_ORG}
+"""
     print(  # noqa: T201 - it is what the command is for
         f"""
 Penstock listens on {address}
@@ -74,7 +81,7 @@ curl -i {address}/v1/pose/frames \\
 
   See it: {address}/metrics    Ready? {address}/readyz    What it stored:
 {penstock} replay {_SESSION} --data-dir {folder}
-
+{console}
   Stop with Ctrl-C.
 """,
         flush=True,
