@@ -173,7 +173,7 @@ def _idle(monkeypatch: pytest.MonkeyPatch) -> None:
 def serve(tmp_path: Path) -> Callable[..., Any]:
     """Give the opener of services: (settings by keyword, errors=number of logged ones).
 
-    `watchdog` is how long all of it may take, in seconds: more where a browser is at work.
+    `watchdog` is for a story that takes its time.
     """
     count = 0
 

@@ -9,6 +9,7 @@ from penstock.commands.bench.grants import grants
 from penstock.commands.bench.ledger import ledger
 from penstock.commands.bench.load import load
 from penstock.commands.bench.media import media
+from penstock.commands.bench.motion import motion
 from penstock.commands.bench.neighbour import neighbour
 from penstock.commands.bench.peers import peers
 from penstock.commands.bench.platform import platform
@@ -35,6 +36,7 @@ app.command()(ledger)
 app.command()(sync)
 app.command()(runs)
 app.command()(media)
+app.command()(motion)
 app.command()(platform)
 app.command()(compare)
 app.command()(show)
