@@ -89,6 +89,11 @@ class CandidateCard:
     total: WeirStatistics | None
     compared: Compared | None
 
+    @property
+    def is_in_force(self) -> bool:
+        """Say whether enforcing it would change nothing."""
+        return not self.rests and all(now == then for _, now, then in self.turns)
+
 
 @dataclass(slots=True, frozen=True)
 class ChangeRow:

@@ -223,16 +223,9 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
             f"tls_cert and tls_key: {bind.tls_cert} and {bind.tls_key} are no PEM certificate with "
             f"its key: {error}"
         ) from None
+    beside = console.beside
     front = Front(
-        app,
-        pose,
-        edge,
-        meter,
-        front_limits,
-        config,
-        hot,
-        console.beside,
-        takes_pose=takes_sessions,
+        app, pose, edge, meter, front_limits, config, hot, beside, takes_pose=takes_sessions
     )
     return front
 

@@ -115,7 +115,7 @@ function compareLive() {
     name: index === 0 ? "in force" : names[index - 1], slot: index + 1, dashed: index > 0,
     values: columns.get(name) ?? times.map(() => null),
   }));
-  const domain = () => [times.at(-1) - 300_000, times.at(-1)];
+  const domain = () => [Math.max(times.at(-1) - 300_000, Math.min(times[0], times.at(-1) - 60_000)), times.at(-1)];
   const chart = lineChart(compare, { title: "Frames given a second", unit: "frames/s", x: [], series: series(), max: 1 });
   const draw = () => chart.update({ x: times, series: series(), domain: domain() });
   const source = new EventSource(compare.dataset.live);
