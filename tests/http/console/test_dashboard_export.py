@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from console_rig import ADMIN, Console, signed_in
 from dashboard_rows import AROUND, audit, event, keep, media, report
+from penstock.engine.ledger_port import LedgerReason, LedgerUnavailableError
 from penstock.engine.platform.viewing import LookAtAudit
 from penstock.http.console import dashboard, dashboard_export
 from penstock.http.console.dashboard_export import Format
@@ -173,3 +175,24 @@ async def test_an_export_looks_no_further_than_it_may(
         (line,) = await lines_of(console, "/dashboard/analytics.jsonl?event=missing")
         assert line["cut_short"] == "cut short at 100000 rows, or 10 looked at"
         assert "cursor=" in line["rest"]
+
+
+async def test_an_export_that_fails_on_the_way_does_not_look_whole(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transfer is broken off, so that no program takes the file for all there is."""
+    monkeypatch.setattr(dashboard, "_EXPORT_STEP", 5)
+    written = dashboard_export.rows
+    begun: list[int] = []
+
+    def rows(fields: Any, found: Any, form: Format) -> bytes:
+        begun.append(1)
+        if len(begun) == 2:
+            raise LedgerUnavailableError(LedgerReason.IO_ERROR, "the disk went away")
+        return written(fields, found, form)
+
+    monkeypatch.setattr(dashboard_export, "rows", rows)
+    async with serve(errors=1) as service, signed_in(service) as console:
+        await keep(service, *(event(number) for number in range(20)))
+        with pytest.raises(httpx.RemoteProtocolError):
+            await console.get("/dashboard/analytics.csv")
