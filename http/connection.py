@@ -25,7 +25,7 @@ from penstock.http.cold import ColdProtocol
 from penstock.http.express import Step
 from penstock.http.http2 import StreamsProtocol
 from penstock.http.lane import FAREWELL_SECONDS, Lane
-from penstock.http.phases import BUSY, Phase
+from penstock.http.phases import BUSY, Listening, Phase
 from penstock.http.problems import Problem, problem_answer
 from penstock.http.protocols import Protocols
 
@@ -149,7 +149,13 @@ class Connection(Lane, TCPServer):
         if self._express.pending:
             await self._hand_over(self._express.surrender())
         protocol = self._hypercorn.protocol if self._hypercorn is not None else None
-        if not data and isinstance(protocol, ColdProtocol) and protocol.request_complete:
+        listens = self.phase is Phase.LISTENING  # until it goes
+        if (
+            not data
+            and not listens
+            and isinstance(protocol, ColdProtocol)
+            and protocol.request_complete
+        ):
             # The client has closed its side only; it still waits for this answer.
             with trio.move_on_after(self._front.limits.request_timeout_seconds):
                 await protocol.wait_answered()
@@ -211,6 +217,8 @@ class Connection(Lane, TCPServer):
             self._enter(self._phase_between() if event.idle else Phase.WORKING)
             if not event.idle:
                 self._front.poller.hurry(self._news)
+        elif isinstance(event, Listening):
+            self._enter(Phase.LISTENING)
         else:
             await super().protocol_send(event)
 
