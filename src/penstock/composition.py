@@ -163,7 +163,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
     )
     surfaces += platform_surfaces(settings, engine.platform, doors, keeping)
     surfaces.append(operations_surface(doors, keeping, operations.retention, operations.erasures))
-    surfaces += console_surfaces(settings, doors, keeping, readiness)
+    surfaces += console_surfaces(settings, doors, keeping, readiness, plant.watches, stopping)
     app = create_app(
         Parts(
             pose,

@@ -13,12 +13,14 @@ from penstock.doctor.machine import check_clock, check_open_files
 from penstock.doctor.secrets import check_secrets
 from penstock.doctor.stores import check_spool, lock_holder
 from penstock.engine.platform.addresses import ProxyChain
+from penstock.engine.watches import Watches
 from penstock.http.cold_routes import Call, ColdSurface
 from penstock.http.console.assets import load_assets
 from penstock.http.console.door import PREFIX, Door, see_other
 from penstock.http.console.frame import Frame
 from penstock.http.console.health_page import PATH as HEALTH
 from penstock.http.console.health_page import Found, Grade, HealthPage, Machine
+from penstock.http.console.live_page import LivePage
 from penstock.http.console.pages import Pages
 from penstock.http.console.sign_in import SignIn
 from penstock.http.console.surface import console_surface
@@ -33,7 +35,12 @@ _GRADES = {State.OK: Grade.OK, State.WARNING: Grade.WARNING, State.PROBLEM: Grad
 
 
 def console_surfaces(
-    settings: Settings, doors: Doors, keeping: Keeping, readiness: Readiness
+    settings: Settings,
+    doors: Doors,
+    keeping: Keeping,
+    readiness: Readiness,
+    watches: Watches,
+    stopping: trio.Event,
 ) -> tuple[ColdSurface, ...]:
     """Give the console's routes, where they are served."""
     if "console" not in settings.surfaces:
@@ -52,6 +59,7 @@ def console_surfaces(
         # One line a page; what a page needs of the engine comes in as arguments.
         frame.page(PREFIX, _home),
         *HealthPage(frame, readiness, machine, keeping).routes(),
+        *LivePage(frame, watches, stopping).routes(),
     )
     return (console_surface(frame, SignIn(frame, doors, keeping), assets, pages),)
 
