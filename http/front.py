@@ -87,8 +87,13 @@ class Front:
         limits: FrontLimits,
         config: Config,
         surfaces: Mapping[Route, Surface] | None = None,
+        *,
+        takes_pose: bool = True,
     ) -> None:
-        """Put it together. `surfaces` answer the lane's routes besides that of the pose batches."""
+        """Put it together. `surfaces` answer the lane's routes besides that of the pose batches.
+
+        Where pose batches are not taken, they are nothing to the lane, and for the application.
+        """
         self.app = ASGIWrapper(app)
         self.pose = pose
         self.edge = edge
@@ -96,7 +101,7 @@ class Front:
         self.limits = limits
         self.config = config
         self.surfaces = surfaces or {}
-        self.hot_routes = HotRoutes(self.surfaces)
+        self.hot_routes = HotRoutes(self.surfaces, pose=takes_pose)
         self.head_limits = HeadLimits(limits.max_header_bytes, limits.max_header_count)
         self.context = WorkerContext(None)
         self.state: LifespanState = {}
