@@ -69,7 +69,7 @@ class LivePage:
         try:
             with self._watches.watch(session_id) as watch:
                 yield b"retry: 2000\n\n"
-                while not self._stopping.is_set() and visits.find(visit_id) is not None:
+                while not self._stopping.is_set() and visits.goes_on(visit_id):
                     seen = None
                     with trio.move_on_after(_BREATH_SECONDS):
                         seen = await watch.take()
