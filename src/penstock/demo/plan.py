@@ -22,7 +22,7 @@ class Phase(StrEnum):
     RISE = ("rush hour begins", "patients come; stress rises with what waits in memory")
     PEAK = (
         "rush hour",
-        "frames are dropped, evenly and within each patient's budget; ends are not",
+        "frames are dropped, evenly and from all alike; results never are",
     )
     EBB = ("rush hour ends", "patients leave; each end is answered at once, and frames come whole")
     AFTER = ("calm again", "nothing is dropped any more; nothing has to be switched back")
