@@ -26,6 +26,7 @@ from penstock.http.console.flow_page import FlowPage
 from penstock.http.console.flow_sampler import FlowSampler, FlowSources
 from penstock.http.console.frame import Frame
 from penstock.http.console.health_page import Found, Grade, HealthPage, Machine
+from penstock.http.console.live_page import LivePage
 from penstock.http.console.outbox_page import OutboxPage
 from penstock.http.console.pages import Pages
 from penstock.http.console.policy_forms import PolicyForms
@@ -98,6 +99,7 @@ def compose_console(
         *OutboxPage(frame, keeping).routes(),
         *SettingsPage(frame, setting_rows(settings, engine.sources)).routes(),
         *dashboard_routes(frame, keeping, _outlook(engine.platform)),
+        *LivePage(frame, engine.plant.watches, stopping).routes(),
     )
     surface = console_surface(frame, SignIn(frame, doors, keeping), assets, pages)
     return ConsoleParts((surface,), (sampler.run,))
