@@ -5,7 +5,7 @@ points across.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -68,7 +68,6 @@ class KeptFrames:
     values: Floats
     standings: tuple[Standing, ...]
     spans: tuple[Span, ...]
-    tally: Tally
     motion: Motion
     file_bytes: int
     damage_count: int
@@ -90,11 +89,11 @@ class SessionPicture:
 
 @dataclass(slots=True, frozen=True)
 class Now:
-    """What is known of a session beside its file: the counts and spans of memory or its final."""
+    """What is known of a session beside its file: its counts, and the loss map of one in memory."""
 
     identity: SessionIdentity
     tally: Tally
-    spans: tuple[Span, ...] = field(default=())
+    spans: tuple[Span, ...] = ()
 
 
 class PictureError(Exception):
