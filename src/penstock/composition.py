@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from penstock import __version__, findings
+from penstock.console_link import console_surfaces
 from penstock.core_link import CoreLink, Grants, core_doors, core_surfaces
 from penstock.engine.blob_port import BlobStore
 from penstock.engine.deliveries import Deliveries
@@ -162,6 +163,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
     )
     surfaces += platform_surfaces(settings, engine.platform, doors, keeping)
     surfaces.append(operations_surface(doors, keeping, operations.retention, operations.erasures))
+    surfaces += console_surfaces(settings, doors, keeping, readiness)
     app = create_app(
         Parts(
             pose,
