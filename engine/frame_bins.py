@@ -2,8 +2,9 @@
 
 Frames that are in the file have their times. The others are known by their counts: each header of
 the file says what had become of how many until then. What came between two headers is placed where
-the loss map has lost frames for that reason, and else evenly between the frames around it. So the
-sums are exact, and the places as good as can be known.
+the loss map has lost frames for that reason, beside those that were kept of a thinned batch, and
+else evenly between the frames around it. So the sums are exact, and the places as good as can be
+known.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +89,10 @@ def frame_bins(
     newest = int(times_ms.max()) if len(times_ms) else begin
     for stretch in _stretches(begin, newest, end, standings, last):
         of_reason = [span for span in spans if span.reason is stretch.reason]
-        bins = sorted({(at // 1000 - first) // width for at in _places(stretch, of_reason)})
+        places = _places(stretch, of_reason)
+        if stretch.reason is Reason.POLICY_THINNED:
+            places = _beside(stretch, times_ms) or places
+        bins = sorted({(at // 1000 - first) // width for at in places})
         for place, at in enumerate(bins):
             share = stretch.frames * (place + 1) // len(bins) - stretch.frames * place // len(bins)
             counts[fate_of(stretch.reason)][at] += share
@@ -122,6 +126,13 @@ def _stretches(
                 yield _Stretch(begins[number], max(begins[number], until), reason, more)
 
 
+def _beside(stretch: _Stretch, times_ms: Times) -> list[int]:
+    """Give the times of frames that were kept: those that thinning took were between them."""
+    inside = (times_ms > stretch.begin_ms) & (times_ms <= stretch.end_ms)
+    found: list[int] = times_ms[inside].tolist()
+    return found
+
+
 def _places(stretch: _Stretch, spans: Sequence[Span]) -> list[int]:
     """Give a time in each second where the frames may have been lost."""
     begin, end = stretch.begin_ms, stretch.end_ms
@@ -129,7 +140,11 @@ def _places(stretch: _Stretch, spans: Sequence[Span]) -> list[int]:
         (max(begin, span.start_ms), min(end, span.end_ms))
         for span in spans
         if span.start_ms <= end and span.end_ms >= begin
-    ] or [(begin, end)]
+    ]
+    if not parts:
+        # What was turned away while the frames before it still waited for their header.
+        later = [(span.start_ms, span.end_ms) for span in spans if span.start_ms > end]
+        parts = [min(later, default=(begin, end))]
     found: list[int] = []
     for start, stop in parts:
         found += range(start, stop, 1000)

@@ -1,4 +1,4 @@
-"""`/console/sessions`: every session, live and ended: looked for, filtered, sorted, page by page."""
+"""`/console/sessions`: all sessions, live and ended: looked for, filtered, sorted, page by page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -122,6 +122,7 @@ class SessionsPage:
             wrong=wrong,
             away=away,
             counts=self.sessions.statistics(),
+            ending=self.sessions.ends_under_way,
             filtered=bool(choice.looked_for or choice.org_id or choice.which),
             first=link(choice) if "cursor" in call.query else "",
             next="" if page.after is None else link(choice, cursor_of(*page.after)),

@@ -45,6 +45,7 @@ from penstock.operations import Operations
 from penstock.platform_link import PlatformLink, platform_surfaces
 from penstock.rollup_surfaces import compose_sync, compose_usage, user_tokens
 from penstock.runs_surface import compose_runs
+from penstock.session_pages import session_pages
 from penstock.settings import Settings, secret_bytes
 from penstock.storage.grants import FileGrants
 from penstock.storage.spool import SpoolFolder
@@ -163,7 +164,8 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
     )
     surfaces += platform_surfaces(settings, engine.platform, doors, keeping)
     surfaces.append(operations_surface(doors, keeping, operations.retention, operations.erasures))
-    surfaces += console_surfaces(settings, doors, keeping, readiness)
+    session_routes = session_pages(sessions, keeping, desk, plant.sluice, spool, engine.blobs)
+    surfaces += console_surfaces(settings, doors, keeping, readiness, session_routes)
     app = create_app(
         Parts(
             pose,

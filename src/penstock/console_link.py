@@ -27,13 +27,18 @@ from penstock.http.core.keeping import Keeping
 from penstock.http.core.requests import Doors
 from penstock.http.exchange import Answer
 from penstock.http.health import Readiness
+from penstock.session_pages import MakeRoutes
 from penstock.settings import Settings
 
 _GRADES = {State.OK: Grade.OK, State.WARNING: Grade.WARNING, State.PROBLEM: Grade.PROBLEM}
 
 
 def console_surfaces(
-    settings: Settings, doors: Doors, keeping: Keeping, readiness: Readiness
+    settings: Settings,
+    doors: Doors,
+    keeping: Keeping,
+    readiness: Readiness,
+    session_routes: MakeRoutes,
 ) -> tuple[ColdSurface, ...]:
     """Give the console's routes, where they are served."""
     if "console" not in settings.surfaces:
@@ -51,6 +56,7 @@ def console_surfaces(
     pages = (
         # One line a page; what a page needs of the engine comes in as arguments.
         frame.page(PREFIX, _home),
+        *session_routes(frame),
         *HealthPage(frame, readiness, machine, keeping).routes(),
     )
     return (console_surface(frame, SignIn(frame, doors, keeping), assets, pages),)
