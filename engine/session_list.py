@@ -13,14 +13,14 @@ yet. So a page may be shorter than was asked for and not be the last; its mark s
 """
 
 import heapq
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.ledger_port import Query
-from penstock.engine.outcomes import Outcome, Reason, Tally
+from penstock.engine.outcomes import Reason, Tally
 
 # Shorter beginnings of an id are of too many sessions to be looked through.
 LEAST_LOOKED_FOR = 4
@@ -79,21 +79,9 @@ class SessionRow(NamedTuple):
     status: str = ""
     delivery: str = ""
 
-    def key(self, sort: Sort) -> int:
-        """Give what it is sorted by."""
-        match sort:
-            case Sort.STARTED:
-                return self.started_unix_ms
-            case Sort.FRAMES:
-                return self.frames
-            case Sort.LOST:
-                return self.lost_basis_points
-            case Sort.STATE:
-                return RANKS[self.stage]
-
     def place(self, sort: Sort) -> "Mark":
         """Give its place in a list."""
-        return Mark(self.key(sort), self.identity.session_id)
+        return Mark(*_KEYS[sort](self))
 
 
 class Mark(NamedTuple):
@@ -101,6 +89,15 @@ class Mark(NamedTuple):
 
     key: int
     session_id: str
+
+
+Key = tuple[int, str]
+_KEYS: dict[Sort, Callable[[SessionRow], Key]] = {
+    Sort.STARTED: lambda row: (row.started_unix_ms, row.identity.session_id),
+    Sort.FRAMES: lambda row: (row.frames, row.identity.session_id),
+    Sort.LOST: lambda row: (row.lost_basis_points, row.identity.session_id),
+    Sort.STATE: lambda row: (RANKS[row.stage], row.identity.session_id),
+}
 
 
 @dataclass(slots=True, frozen=True)
@@ -159,43 +156,43 @@ class SessionPage(NamedTuple):
     after: Mark | None
 
 
+def first_rows(
+    choice: Choice, limit: int, after: Mark | None, rows: Iterable[SessionRow]
+) -> list[SessionRow]:
+    """Give those of a choice's rows in memory that may be on a page: one more than it has."""
+    key = _KEYS[choice.sort]
+    if choice.which is not None:
+        rows = [row for row in rows if row.stage.value == choice.which.value]
+    if after is not None:
+        rows = [row for row in rows if _before(choice, after, key(row))]
+    pick = heapq.nlargest if choice.descending else heapq.nsmallest
+    return pick(limit + 1, rows, key=key)
+
+
 def page_of(
     choice: Choice,
     limit: int,
-    after: Mark | None,
     in_memory: Sequence[SessionRow],
     stored: Sequence[SessionRow],
     known: Container[str],
 ) -> SessionPage:
-    """Make a page of sessions in memory and of what the ledger gave for `limit` and this mark.
+    """Make a page of the first rows in memory and of what the ledger gave, for the same mark.
 
-    `known` are the ids of all sessions in memory, also of those that are not asked for.
+    `known` has the ids of sessions in memory, of those that the ledger gave at least.
     """
-    sort = choice.sort
+    key = _KEYS[choice.sort]
     # What is behind the last of a full page of the ledger is not known yet.
-    horizon = stored[-1].place(sort) if len(stored) == limit else None
-    found = [
-        row
-        for row in _behind(choice, after, in_memory)
-        if horizon is None or not _before(choice, horizon, row.place(sort))
-    ]
+    horizon = key(stored[-1]) if len(stored) == limit else None
+    found = [row for row in in_memory if horizon is None or not _before(choice, horizon, key(row))]
     found += (row for row in stored if row.identity.session_id not in known)
-    pick = heapq.nlargest if choice.descending else heapq.nsmallest
-    rows = tuple(pick(limit + 1, found, key=lambda row: row.place(sort)))
-    if len(rows) > limit:
-        return SessionPage(rows[:limit], rows[limit - 1].place(sort))
-    return SessionPage(rows, horizon)
+    found.sort(key=key, reverse=choice.descending)
+    rows = tuple(found[:limit])
+    if len(found) > limit:
+        return SessionPage(rows, rows[-1].place(choice.sort))
+    return SessionPage(rows, None if horizon is None else Mark(*horizon))
 
 
-def _behind(choice: Choice, after: Mark | None, rows: Iterable[SessionRow]) -> Iterable[SessionRow]:
-    for row in rows:
-        if choice.which is not None and row.stage.value != choice.which.value:
-            continue
-        if after is None or _before(choice, after, row.place(choice.sort)):
-            yield row
-
-
-def _before(choice: Choice, one: Mark, other: Mark) -> bool:
+def _before(choice: Choice, one: Key, other: Key) -> bool:
     return one > other if choice.descending else one < other
 
 
@@ -206,8 +203,7 @@ def lost_basis_points(completeness: float | None) -> int:
 
 def lost_so_far(tally: Tally) -> int:
     """Give the share of lost frames of a session that goes on; what waits is not lost."""
-    there_were = tally.seen - tally.ended.get(Reason.REPEATED, 0) + tally.count(Outcome.UNSENT)
-    if not there_were:
-        return 0
-    kept = tally.ended.get(Reason.USED, 0) + tally.pending
-    return lost_basis_points(kept / there_were)
+    ended = tally.ended
+    there_were = tally.seen - ended.get(Reason.REPEATED, 0) + sum(tally.unsent.values())
+    kept = ended.get(Reason.USED, 0) + tally.pending
+    return 0 if kept == there_were else lost_basis_points(kept / there_were)

@@ -43,8 +43,8 @@ from penstock.engine.session_list import SessionRow, Stage, lost_so_far
 logger = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 1.0
-# So many rows of the operators' list are made before others may run: half a millisecond's worth.
-_ROWS_AT_ONCE = 128
+# So many rows of the operators' list are made before others may run: a millisecond's worth.
+_ROWS_AT_ONCE = 256
 
 
 @dataclass(slots=True, frozen=True)
@@ -246,23 +246,30 @@ class Sessions:
         dormant = self._dormant.get(session_id)
         return None if dormant is None else dormant.checkpoint
 
-    async def rows(self, wanted: Callable[[SessionIdentity], bool]) -> list[SessionRow]:
+    async def rows(
+        self,
+        wanted: Callable[[SessionIdentity], bool],
+        first: Callable[[list[SessionRow]], list[SessionRow]],
+    ) -> list[SessionRow]:
         """Tell of the sessions in memory that are wanted, a few at a time: others run in between.
 
-        One that changes its state meanwhile is told once or not at all.
+        `first` is asked each time which of the rows so far to keep. A session that changes its
+        state meanwhile is told once or not at all.
         """
-        found = {}
-        for number, actor in enumerate(list(self._live.values())):
-            if not number % _ROWS_AT_ONCE:
-                await trio.lowlevel.checkpoint()
+        found: dict[str, SessionRow] = {}
+        for number, actor in enumerate(list(self._live.values()), 1):
             if wanted(actor.identity):
                 found[actor.identity.session_id] = _live_row(actor)
-        for number, dormant in enumerate(list(self._dormant.values())):
             if not number % _ROWS_AT_ONCE:
+                found = _by_id(first(list(found.values())))
                 await trio.lowlevel.checkpoint()
+        for number, dormant in enumerate(list(self._dormant.values()), 1):
             if wanted(dormant.checkpoint.identity):
                 found[dormant.checkpoint.identity.session_id] = _dormant_row(dormant)
-        return list(found.values())
+            if not number % _ROWS_AT_ONCE:
+                found = _by_id(first(list(found.values())))
+                await trio.lowlevel.checkpoint()
+        return first(list(found.values()))
 
     # Coming to life.
 
@@ -577,6 +584,10 @@ _TOKEN_GRACE_SECONDS = 30.0
 
 def _outlived(token_until_unix: float, now_unix: float) -> bool:
     return token_until_unix + _TOKEN_GRACE_SECONDS < now_unix
+
+
+def _by_id(rows: list[SessionRow]) -> dict[str, SessionRow]:
+    return {row.identity.session_id: row for row in rows}
 
 
 def _live_row(actor: SessionActor) -> SessionRow:

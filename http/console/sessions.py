@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -14,6 +15,7 @@ from penstock.engine.session_list import (
     Sort,
     Stage,
     Which,
+    first_rows,
     page_of,
 )
 from penstock.engine.sessions import Sessions
@@ -131,18 +133,25 @@ class SessionsPage:
     async def _page(self, choice: Choice, call: Call) -> tuple[SessionPage, str]:
         """Give a page, and what is wrong with the ledger where only memory can be told of."""
         after = row_mark(call)
-        known: set[str] = set()
-        in_memory, stored, away = [], [], ""
-        for row in await self.sessions.rows(lambda _identity: True):
-            known.add(row.identity.session_id)
-            if choice.wants_memory and choice.of(row.identity):
-                in_memory.append(row)
+        in_memory: list[SessionRow] = []
+        stored: list[SessionRow] = []
+        away = ""
+        if choice.wants_memory:
+            first = partial(first_rows, choice, _PAGE_ROWS, after)
+            in_memory = await self.sessions.rows(choice.of, first)
         if choice.wants_ledger:
             try:
                 stored = await self.keeping.read(FinalRows(choice, _PAGE_ROWS, after))
             except RefusedError as refused:
                 away = refused.problem.meaning
-        return page_of(choice, _PAGE_ROWS, after, in_memory, stored, known), away
+        # Also of one that was in memory a moment ago, there is one row.
+        known = {row.identity.session_id for row in in_memory}
+        known.update(
+            row.identity.session_id
+            for row in stored
+            if self.sessions.state(row.identity.session_id) is not None
+        )
+        return page_of(choice, _PAGE_ROWS, in_memory, stored, known), away
 
 
 def link(choice: Choice, cursor: str = "") -> str:

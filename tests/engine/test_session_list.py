@@ -1,5 +1,6 @@
 # ruff: noqa: ARG001 - pytest-trio takes its clock from a test's arguments
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from penstock.engine.session_list import (
     Sort,
     Stage,
     Which,
+    first_rows,
     lost_basis_points,
     lost_so_far,
     page_of,
@@ -81,7 +83,8 @@ def test_pages_one_after_the_other_are_the_whole_list_in_order(
     found: list[SessionRow] = []
     after: Mark | None = None
     for _ in range(60):
-        page = page_of(choice, limit, after, memory, asked(choice, limit, after, stored), known)
+        first = first_rows(choice, limit, after, memory)
+        page = page_of(choice, limit, first, asked(choice, limit, after, stored), known)
         assert len(page.rows) <= limit
         found += page.rows
         after = page.after
@@ -123,7 +126,7 @@ async def test_the_registry_tells_of_who_is_in_memory(
         await trio.sleep(5)
         found = {
             one.identity.session_id: one
-            for one in await world.sessions.rows(lambda identity: identity.session_id != name(9))
+            for one in await world.sessions.rows(lambda _identity: True, lambda rows: rows)
         }
         stages = {key: (one.stage, one.frames) for key, one in found.items()}
         assert stages == {
@@ -132,8 +135,12 @@ async def test_the_registry_tells_of_who_is_in_memory(
             name(3): (Stage.FAILED, 2),
         }
         assert found[name(3)].lost_basis_points == 10_000
-        only = await world.sessions.rows(Choice(looked_for=name(2)).of)
+        choice = Choice(looked_for=name(2))
+        only = await world.sessions.rows(choice.of, lambda rows: rows)
         assert [one.identity.session_id for one in only] == [name(2)]
+        least = partial(first_rows, Choice(Sort.FRAMES, descending=False), 1, None)
+        few = await world.sessions.rows(lambda _identity: True, least)
+        assert [one.frames for one in few] == [2, 3]
         assert world.sessions.in_memory(name(1)).accepted_frames == 3
         assert world.sessions.in_memory(name(2)).tally.plain() == {"used": 4}
         assert world.sessions.in_memory(name(5)) is None
