@@ -6,6 +6,8 @@ past everything that is not asked for.
 """
 
 from collections.abc import Iterator
+from math import inf
+from typing import NamedTuple
 
 from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.session_list import (
@@ -35,10 +37,30 @@ _NEWEST = (
     "NOT EXISTS (SELECT 1 FROM session_finals n"
     " WHERE n.session_id = f.session_id AND n.revision > f.revision)"
 )
-_COLUMNS = {
-    Sort.STARTED: "started_unix_ms",
-    Sort.FRAMES: "frames",
-    Sort.LOST: "lost_basis_points",
+
+
+class _Group(NamedTuple):
+    """Finals with keys from `least` to `most`: sorted by a column, or else alike but for the id."""
+
+    least: float
+    most: float
+    column: str = ""
+    condition: str = ""
+
+
+_PROVISIONAL, _ENDED = RANKS[Stage.PROVISIONAL], RANKS[Stage.ENDED]
+# Ascending. Most sessions lose nothing: those are in no index of their own.
+_GROUPS = {
+    Sort.STARTED: (_Group(-inf, inf, "started_unix_ms"),),
+    Sort.FRAMES: (_Group(-inf, inf, "frames"),),
+    Sort.LOST: (
+        _Group(0, 0, condition="f.lost_basis_points = 0"),
+        _Group(1, inf, "lost_basis_points", "f.lost_basis_points > 0"),
+    ),
+    Sort.STATE: (
+        _Group(_PROVISIONAL, _PROVISIONAL, condition="f.for_good = 0"),
+        _Group(_ENDED, _ENDED, condition="f.for_good = 1"),
+    ),
 }
 _STATES = {Which.UNDELIVERED: "pending", Which.DEAD: "dead"}
 # Behind every id, in the databases' order of characters.
@@ -58,24 +80,17 @@ def final_rows(query: FinalRows) -> Steps[list[SessionRow]]:
 
 def _statements(choice: Choice, limit: int, after: Mark | None) -> Iterator[Statement]:
     """Give the statements whose rows, one behind the other, are the page."""
-    if choice.sort is not Sort.STATE:
-        yield _statement(choice, limit, after, _COLUMNS[choice.sort])
-        return
-    stages = [Stage.PROVISIONAL, Stage.ENDED]
-    for stage in reversed(stages) if choice.descending else stages:
-        rank, place = RANKS[stage], after
-        if place is not None and place.key != rank:
-            if (place.key < rank) is choice.descending:
-                continue
-            place = None
-        yield _statement(choice, limit, place, None, f"f.for_good = {int(stage is Stage.ENDED)}")
+    groups = _GROUPS[choice.sort]
+    for group in reversed(groups) if choice.descending else groups:
+        if after is None or group.least <= after.key <= group.most:
+            yield _statement(choice, limit, after, group)
+        elif (after.key < group.least) is not choice.descending:
+            yield _statement(choice, limit, None, group)
 
 
-def _statement(
-    choice: Choice, limit: int, after: Mark | None, column: str | None, condition: str = ""
-) -> Statement:
-    """Ask for rows by a column and the id, or by the id alone."""
-    where = [_NEWEST, *([condition] if condition else [])]
+def _statement(choice: Choice, limit: int, after: Mark | None, group: _Group) -> Statement:
+    """Ask for a group's rows, by its column and the id, or by the id alone."""
+    where = [_NEWEST]
     values: tuple[object, ...] = ()
     source, few = _FINALS, False
     if choice.org_id is not None:
@@ -95,11 +110,14 @@ def _statement(
         else:
             where.append("f.session_id >= ? AND f.session_id < ?")
             values += (choice.looked_for, choice.looked_for + _LAST)
+    past = "+" if few else ""
+    if group.condition:
+        where.append(f"{past}{group.condition}")
     order, sign = ("DESC", "<") if choice.descending else ("ASC", ">")
     key: tuple[str, ...] = ("f.session_id",)
     mark: tuple[object, ...] = () if after is None else (after.session_id,)
-    if column is not None:
-        key = (f"{'+' if few else ''}f.{column}", *key)
+    if group.column:
+        key = (f"{past}f.{group.column}", *key)
         mark = () if after is None else (after.key, *mark)
     if mark:
         where.append(f"({', '.join(key)}) {sign} ({', '.join('?' * len(key))})")

@@ -13,8 +13,10 @@ UPDATE session_finals SET
     lost_basis_points = ROUND(10000 * (1 - COALESCE((body::jsonb ->> 'completeness')::numeric, 1))),
     for_good = CASE WHEN body::jsonb ->> 'provisional' = 'true' THEN 0 ELSE 1 END;
 
-CREATE INDEX session_finals_by_start ON session_finals (started_unix_ms, session_id);
-CREATE INDEX session_finals_of_org ON session_finals (org_id, started_unix_ms, session_id);
-CREATE INDEX session_finals_by_frames ON session_finals (frames, session_id);
-CREATE INDEX session_finals_by_loss ON session_finals (lost_basis_points, session_id);
+-- Without the id, by which rows of the same key are sorted: each end writes into all of these.
+CREATE INDEX session_finals_by_start ON session_finals (started_unix_ms);
+CREATE INDEX session_finals_of_org ON session_finals (org_id, started_unix_ms);
+CREATE INDEX session_finals_by_frames ON session_finals (frames);
+CREATE INDEX session_finals_by_loss ON session_finals (lost_basis_points)
+    WHERE lost_basis_points > 0;
 CREATE INDEX session_finals_provisional ON session_finals (session_id) WHERE for_good = 0;
