@@ -75,6 +75,11 @@ class Problem(Enum):
         429,
         "Too many tokens from this address did not hold at the console's sign-in.",
     )
+    STREAMS_FULL = (
+        "streams_full",
+        503,
+        "As many pages of the console listen to the flow as `console_streams` allows.",
+    )
     FORM_FOREIGN = (
         "form_foreign",
         403,

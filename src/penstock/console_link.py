@@ -1,6 +1,8 @@
 """The console put together: its door, its looks, and a line for each of its pages."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import trio
@@ -13,36 +15,63 @@ from penstock.doctor.machine import check_clock, check_open_files
 from penstock.doctor.secrets import check_secrets
 from penstock.doctor.stores import check_spool, lock_holder
 from penstock.engine.platform.addresses import ProxyChain
-from penstock.http.cold_routes import Call, ColdSurface
+from penstock.http.admin_policy import PolicyAdmin
+from penstock.http.cold_routes import ColdSurface
 from penstock.http.console.assets import load_assets
-from penstock.http.console.door import PREFIX, Door, see_other
+from penstock.http.console.door import Door
+from penstock.http.console.flow_log import FlowLog
+from penstock.http.console.flow_page import FlowPage
+from penstock.http.console.flow_sampler import FlowSampler, FlowSources
 from penstock.http.console.frame import Frame
-from penstock.http.console.health_page import PATH as HEALTH
 from penstock.http.console.health_page import Found, Grade, HealthPage, Machine
 from penstock.http.console.pages import Pages
+from penstock.http.console.policy_forms import PolicyForms
+from penstock.http.console.policy_page import PolicyPage
 from penstock.http.console.sign_in import SignIn
 from penstock.http.console.surface import console_surface
-from penstock.http.console.visits import Visit, Visits
+from penstock.http.console.visits import Visits
 from penstock.http.core.keeping import Keeping
 from penstock.http.core.requests import Doors
-from penstock.http.exchange import Answer
+from penstock.http.front import FrontStatistics
 from penstock.http.health import Readiness
-from penstock.session_pages import MakeRoutes
+from penstock.http.meters import RequestMeter
+from penstock.http.poller import PollerStatistics
+from penstock.session_pages import session_pages
 from penstock.settings import Settings
+
+if TYPE_CHECKING:
+    from penstock.composition import Engine
 
 _GRADES = {State.OK: Grade.OK, State.WARNING: Grade.WARNING, State.PROBLEM: Grade.PROBLEM}
 
 
-def console_surfaces(
-    settings: Settings,
-    doors: Doors,
-    keeping: Keeping,
-    readiness: Readiness,
-    session_routes: MakeRoutes,
-) -> tuple[ColdSurface, ...]:
-    """Give the console's routes, where they are served."""
+@dataclass(slots=True, frozen=True)
+class ConsoleSources:
+    """What the console shows besides the engine."""
+
+    doors: Doors
+    keeping: Keeping
+    readiness: Readiness
+    meter: RequestMeter
+    poller: Callable[[], PollerStatistics]
+    connections: Callable[[], FrontStatistics]
+
+
+@dataclass(slots=True, frozen=True)
+class ConsoleParts:
+    """The routes, and what runs beside them."""
+
+    surfaces: tuple[ColdSurface, ...] = ()
+    beside: tuple[Callable[[], Awaitable[None]], ...] = ()
+
+
+def compose_console(
+    settings: Settings, engine: "Engine", sources: ConsoleSources, stopping: trio.Event
+) -> ConsoleParts:
+    """Put the console together; nothing of it is there where it is not served."""
     if "console" not in settings.surfaces:
-        return ()
+        return ConsoleParts()
+    doors, keeping = sources.doors, sources.keeping
     clock = doors.clock
     assets = load_assets()
     door = Door(
@@ -52,18 +81,36 @@ def console_surfaces(
         _origin(settings),
     )
     frame = Frame(door, Pages(assets.url, __version__))
+    sampler = FlowSampler(_flow_sources(engine, sources), FlowLog(), clock, stopping)
     machine = Machine(lambda: _examine(settings), clock)
+    log = sampler.log
+    admin = PolicyAdmin(doors.users, engine.desk, engine.plant.sluice, clock)
     pages = (
         # One line a page; what a page needs of the engine comes in as arguments.
-        frame.page(PREFIX, _home),
-        *session_routes(frame),
-        *HealthPage(frame, readiness, machine, keeping).routes(),
+        *FlowPage(frame, sampler, settings.console_streams).routes(),
+        *PolicyPage(frame, PolicyForms(admin), log).routes(),
+        *session_pages(frame, engine, keeping),
+        *HealthPage(frame, sources.readiness, machine, keeping).routes(),
     )
-    return (console_surface(frame, SignIn(frame, doors, keeping), assets, pages),)
+    surface = console_surface(frame, SignIn(frame, doors, keeping), assets, pages)
+    return ConsoleParts((surface,), (sampler.run,))
 
 
-async def _home(_visit: Visit, _call: Call) -> Answer:
-    return see_other(HEALTH)
+def _flow_sources(engine: "Engine", sources: ConsoleSources) -> FlowSources:
+    plant, sessions = engine.plant, engine.sessions
+    return FlowSources(
+        meter=sources.meter,
+        frames=plant.ledger.process,
+        sluice=plant.sluice,
+        book=engine.desk.book,
+        writer=plant.writer.statistics,
+        poller=sources.poller,
+        memory=plant.memory,
+        inboxes=plant.inboxes,
+        live_sessions=lambda: sessions.live,
+        connections=lambda: sources.connections().connections,
+        scheduler_delay=lambda: plant.pacer.statistics().scheduler_delay_seconds,
+    )
 
 
 async def _examine(settings: Settings) -> Sequence[Found]:

@@ -1,33 +1,20 @@
 """The console's pages about sessions, put together of the engine's parts."""
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from penstock.engine.blob_port import BlobStore
-from penstock.engine.policy_desk import PolicyDesk
-from penstock.engine.sessions import Sessions
-from penstock.engine.sluice import Sluice
 from penstock.http.cold_routes import ColdRoute
 from penstock.http.console.frame import Frame
 from penstock.http.console.session_page import SessionPage
 from penstock.http.console.sessions import SessionsPage
 from penstock.http.core.keeping import Keeping
 from penstock.session_pictures import SessionPictures
-from penstock.storage.spool import SpoolFolder
 
-MakeRoutes = Callable[[Frame], tuple[ColdRoute, ...]]
+if TYPE_CHECKING:
+    from penstock.composition import Engine
 
 
-def session_pages(
-    sessions: Sessions,
-    keeping: Keeping,
-    desk: PolicyDesk,
-    sluice: Sluice,
-    spool: SpoolFolder,
-    blobs: BlobStore,
-) -> MakeRoutes:
-    """Give what makes their routes, once there is a frame."""
-    pictures = SessionPictures(spool, blobs)
-    return lambda frame: (
-        *SessionsPage(frame, sessions, keeping).routes(),
-        *SessionPage(frame, sessions, keeping, pictures, desk, sluice).routes(),
-    )
+def session_pages(frame: Frame, engine: "Engine", keeping: Keeping) -> tuple[ColdRoute, ...]:
+    """Give their routes."""
+    sessions, pictures = engine.sessions, SessionPictures(engine.spool, engine.blobs)
+    page = SessionPage(frame, sessions, keeping, pictures, engine.desk, engine.plant.sluice)
+    return (*SessionsPage(frame, sessions, keeping).routes(), *page.routes())

@@ -410,6 +410,9 @@ class Settings(BaseSettings):
         ge=0.1,
         le=24,
     )
+    console_streams: int = _setting(
+        32, "Pages of the console that may be kept up live at once.", ge=0, le=1000
+    )
 
     shutdown_notice_seconds: float = _setting(
         1.0,

@@ -210,7 +210,7 @@ export function lineChart(element, options) {
   function drawLegend() {
     const names = now.series.map((series) => (onRight(series) ? `${series.name} (right)` : series.name));
     if (legend.childElementCount === names.length && [...legend.children].every((item, i) => item.textContent === names[i])) return;
-    legend.replaceChildren(...now.series.map((series, index) => make("li", { class: slot(series, index), text: names[index] })));
+    legend.replaceChildren(...now.series.map((series, index) => make("li", { class: `${slot(series, index)}${series.dashed ? " dashed" : ""}`, text: names[index] })));
   }
 
   function fillTable() {
