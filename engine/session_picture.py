@@ -108,15 +108,19 @@ class PictureError(Exception):
 class Pictures(Protocol):
     """Who makes pictures of stored sessions."""
 
-    async def of(self, now: Now) -> "Made":
-        """Read the session's file or blob and make its picture; PictureError."""
+    async def of(self, now: Now, *, older_will_do: bool = False) -> "Made":
+        """Read the session's file or blob and make its picture; PictureError.
+
+        Where an older one will do, it is given as long as making pictures has had its share.
+        """
         ...
 
 
 class Made(NamedTuple):
-    """A picture, and how many seconds of a core it took to make."""
+    """A picture, when it was made, and how many seconds of a core that took."""
 
     picture: SessionPicture
+    made_unix: float
     seconds: float
 
 

@@ -36,8 +36,6 @@ from penstock.http.exchange import Answer, json_answer, unkept
 from penstock.http.problems import Problem
 from penstock.http.uuids import is_uuid
 
-# An open page of a live session costs one core at most this share, however long its replay is.
-_CORE_SHARE = 0.05
 REFRESH_SECONDS = 5.0
 
 
@@ -97,16 +95,13 @@ class SessionPage:
         expect(call)
         story = await self._story(call)
         decisions = self._decisions(story.identity.session_id)
+        made, why, later = None, "", False
         try:
-            made, why, later = await self.pictures.of(story.now), "", False
+            made = await self.pictures.of(story.now, older_will_do=story.goes_on)
         except PictureError as error:
-            made, why, later = None, error.detail, error.later
-        again = None
-        if story.goes_on or later:
-            cost = 0.0 if made is None else made.seconds
-            again = round(max(REFRESH_SECONDS, cost / _CORE_SHARE), 1)
-        picture = None if made is None else made.picture
-        return unkept(json_answer(200, timeline(story, picture, why, decisions, again)))
+            why, later = error.detail, error.later
+        again = REFRESH_SECONDS if story.goes_on or later else None
+        return unkept(json_answer(200, timeline(story, made, why, decisions, again)))
 
     async def _story(self, call: Call) -> SessionStory:
         session_id = call.parameters["session_id"].lower()

@@ -7,8 +7,9 @@ from penstock.engine.decision_log import Entry, runs_of
 from penstock.engine.frame_bins import Fate, FrameBins
 from penstock.engine.media.clock import Anchor
 from penstock.engine.outcomes import REASONS
-from penstock.engine.session_picture import SessionPicture
+from penstock.engine.session_picture import Made, SessionPicture
 from penstock.engine.session_story import SessionStory
+from penstock.http.instants import iso_instant
 
 Document = dict[str, Any]
 
@@ -18,13 +19,13 @@ _MOST_MARKS = 40
 
 def timeline(
     story: SessionStory,
-    picture: SessionPicture | None,
+    made: Made | None,
     why: str,
     decisions: Sequence[Entry],
     again: float | None,
 ) -> Document:
     """Put it together. Without a picture `why` says so; `again` is when to ask for it next."""
-    drawn = None if picture is None else _picture(picture)
+    drawn = None if made is None else _picture(made.picture)
     media = story.media_metrics or {}
     stalls = media.get("stalls", [])
     ends = [] if drawn is None else [drawn["from_ms"], drawn["until_ms"]]
@@ -37,6 +38,7 @@ def timeline(
         "from_ms": min(moments, default=0),
         "until_ms": max(moments, default=0),
         "picture": drawn,
+        "made_at": None if made is None else iso_instant(int(made.made_unix * 1000)),
         "why": why,
         "stalls": stalls,
         # Another zero than the frames' may lie some seconds beside it.

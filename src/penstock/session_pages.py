@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def session_pages(frame: Frame, engine: "Engine", keeping: Keeping) -> tuple[ColdRoute, ...]:
     """Give their routes."""
-    sessions, pictures = engine.sessions, SessionPictures(engine.spool, engine.blobs)
+    sessions = engine.sessions
+    pictures = SessionPictures(engine.spool, engine.blobs, keeping.clock)
     page = SessionPage(frame, sessions, keeping, pictures, engine.desk, engine.plant.sluice)
     return (*SessionsPage(frame, sessions, keeping).routes(), *page.routes())

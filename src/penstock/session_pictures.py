@@ -2,7 +2,9 @@
 
 A replay is read and measured in a thread, and takes of the interpreter what the event loop does not
 have meanwhile. So one is made at a time, of files of bounded size, and the newest are kept for as
-long as nothing has changed: a page that somebody leaves open costs nothing.
+long as nothing has changed. A page that is left open on a live session asks every few seconds: it
+gets what is kept until making pictures has rested so long that all such pages together take a
+small share of a core.
 """
 
 from collections import OrderedDict
@@ -23,12 +25,14 @@ from penstock.engine.blob_port import (
     replay_key,
 )
 from penstock.engine.motion.signals import SIGNALS
+from penstock.engine.ports import Clock
 from penstock.engine.session_picture import (
     MOST_REPLAY_BYTES,
     KeptFrames,
     Made,
     Now,
     PictureError,
+    SessionPicture,
     picture_of,
 )
 from penstock.storage.replay import ReplayError, read_replay
@@ -38,6 +42,8 @@ from penstock.storage.spool import SpoolFolder
 _WAIT_SECONDS = 20.0
 # Some hundred KiB each.
 _KEPT = 8
+# Of a core, for all pages that are left open.
+_CORE_SHARE = 0.05
 
 # What a picture was made of: another file, or other counts, make another one.
 _Version = tuple[object, ...]
@@ -46,14 +52,19 @@ _Version = tuple[object, ...]
 class SessionPictures:
     """Makes pictures, one at a time."""
 
-    def __init__(self, spool: SpoolFolder, blobs: BlobStore) -> None:
+    def __init__(self, spool: SpoolFolder, blobs: BlobStore, clock: Clock) -> None:
         self._spool = spool
         self._blobs = blobs
+        self._clock = clock
+        self._rests_until = 0.0
         self._turn = trio.Lock()
         self._kept: OrderedDict[str, tuple[_Version, Made]] = OrderedDict()
 
-    async def of(self, now: Now) -> Made:
+    async def of(self, now: Now, *, older_will_do: bool = False) -> Made:
         """Read the session's file or blob and make its picture; PictureError."""
+        kept = self._kept.get(now.identity.session_id)
+        if older_will_do and kept is not None and self._clock.monotonic() < self._rests_until:
+            return kept[1]
         with trio.move_on_after(_WAIT_SECONDS) as waiting:
             await self._turn.acquire()
         if waiting.cancelled_caught:
@@ -118,7 +129,10 @@ class SessionPictures:
         return found[1]
 
     async def _make(self, now: Now, path: Path, version: _Version) -> Made:
-        made = await trio.to_thread.run_sync(_made, now, path)
+        made_unix = self._clock.unix()
+        picture, seconds = await trio.to_thread.run_sync(_made, now, path)
+        made = Made(picture, made_unix, seconds)
+        self._rests_until = self._clock.monotonic() + seconds / _CORE_SHARE
         self._kept[now.identity.session_id] = (*version, now.tally, now.spans), made
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
@@ -133,7 +147,7 @@ def _check_size(size: int) -> None:
         )
 
 
-def _made(now: Now, path: Path) -> Made:
+def _made(now: Now, path: Path) -> tuple[SessionPicture, float]:
     began = thread_time()
     report = read_replay(path, traces=True)
     stamps = list(chain.from_iterable(trace.timestamps_ms for trace in report.traces))
@@ -147,4 +161,4 @@ def _made(now: Now, path: Path) -> Made:
         report.file_bytes,
         report.damage_count,
     )
-    return Made(picture_of(kept, now), thread_time() - began)
+    return picture_of(kept, now), thread_time() - began

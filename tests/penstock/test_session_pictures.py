@@ -22,6 +22,7 @@ from penstock.engine.timeline import Timeline
 from penstock.session_pictures import SessionPictures
 from penstock.settings import Settings
 from penstock.storage.spool import SpoolFolder
+from sluice_rig import HandClock
 
 WHO = SessionIdentity(*(str(UUID(int=n)) for n in (1, 7, 8)))
 NOW = Now(WHO, Tally())
@@ -32,7 +33,7 @@ async def made(folder: Path) -> AsyncIterator[tuple[SessionPictures, SpoolFolder
     """Give the maker of pictures over an empty spool and an empty store."""
     blobs = await open_blob_store(Settings(data_dir=folder))
     with SpoolFolder(folder / "spool", max_open_files=8) as spool:
-        yield SessionPictures(spool, blobs), spool, blobs
+        yield SessionPictures(spool, blobs, HandClock()), spool, blobs
 
 
 def append(spool: SpoolFolder, second: int) -> None:
@@ -147,3 +148,19 @@ async def test_few_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         await pictures.of(Now(other, Tally()))
         assert len(pictures._kept) == 1
         assert await pictures.of(NOW) is not first
+
+
+async def test_open_pages_get_what_is_kept_until_their_share_is_earned(tmp_path: Path) -> None:
+    """Making a picture is followed by a rest for pages that are left open, and for them alone."""
+    async with made(tmp_path) as (pictures, spool, _):
+        append(spool, 0)
+        first = await pictures.of(NOW, older_will_do=True)
+        append(spool, 1)
+        assert await pictures.of(NOW, older_will_do=True) is first
+        clock: Any = pictures._clock
+        clock.now += first.seconds / 0.05
+        second = await pictures.of(NOW, older_will_do=True)
+        assert second.picture.frames == 20
+        assert second.made_unix > first.made_unix
+        append(spool, 2)
+        assert (await pictures.of(NOW)).picture.frames == 30

@@ -1,7 +1,7 @@
 // One session's page: its charts, and what keeps it fresh while the session goes on.
 //
 // The page's own parts (`data-part`) are fetched anew as a whole and put in the place of the old
-// ones; the charts have a document of their own, which says itself when to ask for it again.
+// ones; the charts have a document of their own, which may be older than the parts.
 
 import { lineChart } from "./charts.js";
 
@@ -103,7 +103,8 @@ function angleOptions(found) {
 
 function words(found) {
   const { picture } = found;
-  const parts = [`${picture.frames.toLocaleString("en")} frames of the replay`];
+  const when = found.goes_on ? ` as of ${found.made_at.slice(11, 19)} UTC` : "";
+  const parts = [`${picture.frames.toLocaleString("en")} frames of the replay${when}`];
   if (picture.bins.bin_seconds > 1) parts.push(`counted by ${picture.bins.bin_seconds} s`);
   if (picture.gap_count > picture.gaps.length) parts.push(`the longest ${picture.gaps.length} of ${picture.gap_count} gaps`);
   if (picture.damage_count > 0) parts.push(`${picture.damage_count} places in it are damaged`);
@@ -185,14 +186,13 @@ function failed(error) {
 }
 
 let timer = null;
-let drawNext = 0; // when the charts may be asked for again
 
 async function turn({ forced = false } = {}) {
   clearTimeout(timer);
   if (forced || !away()) {
     try {
       await fetchParts();
-      if (forced || performance.now() >= drawNext || !goesOn()) await lookAndPlan();
+      await look();
     } catch (error) {
       failed(error);
     }
@@ -200,16 +200,9 @@ async function turn({ forced = false } = {}) {
   if (goesOn()) timer = setTimeout(turn, SECONDS * 1000);
 }
 
-async function lookAndPlan() {
-  const found = await look();
-  const wait = found?.again_after_seconds ?? SECONDS;
-  drawNext = performance.now() + wait * 1000;
-  return found;
-}
-
 async function begin() {
   try {
-    const found = await lookAndPlan();
+    const found = await look();
     // Of one that has ended, only what could not be read for the moment is asked for again.
     if (found !== null && !found.goes_on && found.again_after_seconds !== null) {
       setTimeout(begin, found.again_after_seconds * 1000);
