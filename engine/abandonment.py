@@ -20,6 +20,9 @@ a provisional final, replay stored    the file is kept for as long as a token mi
 Only so many are closed, and files read, at a time: after an outage there may be thousands, and
 patients who end their sessions go first. What could not be closed or looked at waits for a while,
 so that it does not stand before the others.
+
+Of a session that never had a frame there is neither an actor nor a file. Who keeps the statistics
+of media finds that it has gone silent, and says so (`close_silent`).
 """
 
 import logging
@@ -31,7 +34,7 @@ import trio
 
 from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.delivery_records import DeliveryOf
-from penstock.engine.endings import EndConflict, Ended, EndUnstored
+from penstock.engine.endings import EndConflict, EndDelayed, Ended, EndOutcome, EndUnstored
 from penstock.engine.finals import ClientStatus, EndRequest
 from penstock.engine.ledger_port import Ledger, LedgerReason, LedgerUnavailableError
 from penstock.engine.ports import Clock, Spool
@@ -97,21 +100,32 @@ class Abandonment:
                     room -= 1
                     nursery.start_soon(self._close, identity, heard_unix)
 
-    async def _close(self, identity: SessionIdentity, heard_unix: float) -> None:
+    async def close_silent(self, identity: SessionIdentity, heard_unix: float) -> bool:
+        """Close a session that nothing is known of but media events; False to be asked again.
+
+        One whose frames are known here is closed when they stop, and not for its silent video.
+        """
+        session_id = identity.session_id
+        if self._sessions.state(session_id) is not None or self._sessions.is_ending(session_id):
+            return True
+        return not isinstance(await self._close(identity, heard_unix), EndDelayed)
+
+    async def _close(self, identity: SessionIdentity, heard_unix: float) -> EndOutcome:
         request = EndRequest(ClientStatus.ABANDONED, int(heard_unix * 1000), provisional=True)
         outcome = await self._sessions.end(identity, request)
         session_id = identity.session_id
         if isinstance(outcome, Ended | EndUnstored):
             self.closed += 1
             logger.info("session.closed", extra={"session_id": session_id})
-            return
+            return outcome
         if isinstance(outcome, EndConflict):  # its client was quicker
-            return
+            return outcome
         self._close_not_before[session_id] = self._clock.monotonic() + _AGAIN_SECONDS
         logger.warning(
             "session.not_closed",
             extra={"session_id": session_id, "outcome": type(outcome).__name__},
         )
+        return outcome
 
     async def _watch_files(self) -> None:
         while True:

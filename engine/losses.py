@@ -23,24 +23,36 @@ class Span(NamedTuple):
 class LossMap:
     """The spans of one session. The tuple is shared with checkpoints and never changed."""
 
-    __slots__ = ("_newest_ms", "_noted", "spans")
+    __slots__ = ("_newest_ms", "_noted", "_told", "spans")
 
     def __init__(self, spans: tuple[Span, ...] = (), newest_ms: int | None = None) -> None:
         self.spans = spans
         self._newest_ms = newest_ms
         self._noted: Reason | None = None
+        self._told: Reason | None = None
 
     def arrived(self, first_ms: int, last_ms: int) -> None:
-        """Learn of a batch that was accepted: what was noted before it lies in front of it."""
-        if self._noted is not None:
-            if self._newest_ms is not None and first_ms > self._newest_ms:
+        """Learn of a batch that was accepted: what was noted before it lies in front of it.
+
+        What was told with it lies in front of its end, and perhaps goes on behind it.
+        """
+        if self._newest_ms is not None:
+            if self._noted is not None and first_ms > self._newest_ms:
                 self.place(self._newest_ms, first_ms, self._noted)
-            self._noted = None
+            if self._told is not None and last_ms > self._newest_ms:
+                self.place(self._newest_ms, last_ms, self._told)
+        elif self._told is not None:
+            self.place(first_ms, last_ms, self._told)
+        self._noted, self._told = self._told, None
         self._newest_ms = last_ms
 
     def note(self, reason: Reason) -> None:
         """Learn of frames lost whose times nobody has read."""
         self._noted = reason
+
+    def tell(self, reason: Reason) -> None:
+        """Learn, with a batch that arrives, of frames that its client could not make or send."""
+        self._told = reason
 
     def place(self, start_ms: int, end_ms: int, reason: Reason) -> None:
         """Learn of frames lost from their first time to their last."""

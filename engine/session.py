@@ -287,7 +287,7 @@ class SessionActor:
         for frames, reason in unsent:
             self._plant.ledger.leave_unsent(self.tally, reason, frames)
             self._plant.sluice.leave_unsent(self._place, frames)
-            self._losses.note(reason)
+            self._losses.tell(reason)
             self._unsaved += frames
 
     def flush_nowait(self) -> None:

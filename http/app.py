@@ -52,9 +52,9 @@ class AppLimits:
 
 @dataclass(slots=True, frozen=True)
 class Parts:
-    """What the routes speak with."""
+    """What the routes speak with. What is None is not served."""
 
-    pose: PoseFrames
+    pose: PoseFrames | None
     edge: Edge
     meter: RequestMeter
     readiness: Readiness
@@ -108,7 +108,8 @@ def create_app(parts: Parts) -> QuartTrio:
     app.config["RESPONSE_TIMEOUT"] = None
     _add_hooks(app, parts)
     _add_errors(app, parts)
-    _add_pose(app, parts)
+    if parts.pose is not None:
+        _add_pose(app, parts, parts.pose)
     _add_operators(app, parts)
     if parts.ends is not None:
         _add_ends(app, parts, parts.ends)
@@ -178,16 +179,16 @@ def _add_errors(app: QuartTrio, parts: Parts) -> None:
         return response
 
 
-def _add_pose(app: QuartTrio, parts: Parts) -> None:
+def _add_pose(app: QuartTrio, parts: Parts, pose: PoseFrames) -> None:
     @app.route(PATH, methods=["POST"], provide_automatic_options=False)
     async def pose_frames() -> Response:
         head = _head()
-        refused = parts.pose.check_head(head)
+        refused = pose.check_head(head)
         if isinstance(refused, Answer):
             return parts.respond(refused)
         limit = MAX_POSE_JSON_BYTES if is_json(head.content_type) else MAX_MEMBER_BYTES
         body = await _read_within(limit, None, parts.limits.request_timeout_seconds)
-        return parts.respond(await parts.pose.answer(head, body))
+        return parts.respond(await pose.answer(head, body))
 
     _add_preflight(app, parts, PATH, "POST")
 

@@ -96,7 +96,7 @@ class Refuse(Protocol):
 
 
 class ColdRoute(NamedTuple):
-    """One route. `<name>` in the rule is a variable part: no slash is in it.
+    """One route. `<name>` in the rule is a variable part: no slash is in it, but in `<path:name>`.
 
     Browsers of the allowed origins may call it where `cross_origin` says so.
     """

@@ -89,9 +89,12 @@ class Front:
         config: Config,
         surfaces: Mapping[Route, Surface] | None = None,
         beside: Sequence[Callable[[], Awaitable[None]]] = (),
+        *,
+        takes_pose: bool = True,
     ) -> None:
         """Put it together. `surfaces` answer the lane's routes besides that of the pose batches.
 
+        Where pose batches are not taken, they are nothing to the lane, and for the application.
         What is in `beside` runs for as long as the front listens.
         """
         self.app = ASGIWrapper(app)
@@ -102,7 +105,7 @@ class Front:
         self.config = config
         self.surfaces = surfaces or {}
         self.beside = beside
-        self.hot_routes = HotRoutes(self.surfaces)
+        self.hot_routes = HotRoutes(self.surfaces, pose=takes_pose)
         self.head_limits = HeadLimits(limits.max_header_bytes, limits.max_header_count)
         self.context = WorkerContext(None)
         self.state: LifespanState = {}

@@ -68,15 +68,16 @@ def may_be_pose(first: bytes) -> bool:
 
 
 class HotRoutes:
-    """The table of routes besides that of the pose batches."""
+    """The table of routes, of which that of the pose batches is one unless it is left out."""
 
-    def __init__(self, routes: Iterable[Route] = ()) -> None:
+    def __init__(self, routes: Iterable[Route] = (), *, pose: bool = True) -> None:
+        self._pose = pose
         self._rows = [_row(route) for route in routes]
 
     def find(self, buffer: bytes) -> Target | None:
         """Tell where the request goes that begins so; None when that cannot be said, or not yet."""
         if buffer.startswith(_POSE_PREFIXES):
-            return POSE_TARGET
+            return POSE_TARGET if self._pose else None
         for row in self._rows:
             found = row.whole.match(buffer)
             if found is not None:
@@ -85,7 +86,7 @@ class HotRoutes:
 
     def may_become(self, buffer: bytes) -> bool:
         """Say whether more bytes could make these a request to one of the routes."""
-        if _SHORTEST_PREFIX.startswith(buffer):
+        if self._pose and _SHORTEST_PREFIX.startswith(buffer):
             return True
         for row in self._rows:
             if row.before.startswith(buffer):

@@ -1,7 +1,8 @@
 """User tokens: the JWTs with which people and their tools speak to this service.
 
-Signed with HS256 and the user secret, or with ES256 or RS256 and a key of the identity provider;
-which key a token is held against follows from its algorithm alone. Issuer, audience and times are
+Signed with HS256 and the user secret, or with ES256 or RS256 and a key of the identity provider,
+where there is the one or the other; which key a token is held against follows from its algorithm
+alone. Issuer, audience and times are
 required of every token; subject, organisation and role of the house's own. No token is remembered:
 people ask seldom.
 """
@@ -56,17 +57,22 @@ class UserTokenRefusedError(Exception):
 
 
 class UserTokens:
-    """Verifies Authorization headers, whatever the token then says of its bearer."""
+    """Verifies Authorization headers, whatever the token then says of its bearer.
+
+    Without a secret no HS256 token holds, and without `keys` no other one.
+    """
 
     def __init__(
         self,
-        secret: bytes,
+        secret: bytes | None,
         *,
         issuer: str,
         audience: str,
         leeway_seconds: float,
         keys: JwksCache | None = None,
     ) -> None:
+        if secret is None and keys is None:
+            raise ValueError("there must be a secret or a provider's keys")
         self._secret = secret
         self._issuer = issuer
         self._audience = audience
@@ -134,12 +140,14 @@ class UserTokens:
             raise _malformed("the token is not a JWT") from None
 
     def _key(self, kid: str | None, algorithm: str) -> Any:  # noqa: ANN401 - PyJWT's own
-        if algorithm == ALGORITHM:
+        if algorithm == ALGORITHM and self._secret is not None:
             return self._secret
         if self._keys is None or algorithm not in ALGORITHMS:
-            known = ALGORITHM if self._keys is None else ", ".join((ALGORITHM, *ALGORITHMS))
+            ours = () if self._secret is None else (ALGORITHM,)
+            theirs = () if self._keys is None else ALGORITHMS
             raise UserTokenRefusedError(
-                Problem.USER_TOKEN_SIGNATURE, f"the token is not signed with {known}"
+                Problem.USER_TOKEN_SIGNATURE,
+                f"the token is not signed with {', '.join((*ours, *theirs))}",
             )
         found = self._keys.find(kid, algorithm)
         if found is not None:

@@ -13,14 +13,18 @@ this over one ledger: each exchange says of how many events it was made, and one
 the last changes nothing.
 
 Statistics can wait: while bulk is refused, nothing is made anew.
+
+A session that has gone silent is over for the statistics. Who looks after sessions that nobody ends
+is told of it first: one of which nothing but events ever came is known to nobody else.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import trio
 
+from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.ledger_port import Ledger, LedgerUnavailableError
 from penstock.engine.media.recall import recalled
 from penstock.engine.media.records import (
@@ -28,6 +32,7 @@ from penstock.engine.media.records import (
     DueMediaSession,
     DueMediaSessions,
     MediaFoldEntry,
+    MediaOwnerOf,
 )
 from penstock.engine.media.rollup import standing_of
 from penstock.engine.ports import Clock
@@ -49,6 +54,13 @@ class MediaFolderStatistics:
     refused: int
 
 
+CloseSilent = Callable[[SessionIdentity, float], Awaitable[bool]]
+
+
+async def _leave_open(_identity: SessionIdentity, _heard_unix: float) -> bool:
+    return True
+
+
 class MediaFolder:
     """Makes due sessions' figures anew, for as long as `run` runs."""
 
@@ -58,12 +70,18 @@ class MediaFolder:
         writer: Writer,
         clock: Clock,
         rests: Callable[[], bool] = lambda: False,
+        close_silent: CloseSilent = _leave_open,
     ) -> None:
-        """Work on a ledger through the writer, but not while it `rests`."""
+        """Work on a ledger through the writer, but not while it `rests`.
+
+        `close_silent` is given whose session has gone silent, and since when; it says False where
+        it has to be asked again.
+        """
         self._ledger = ledger
         self._writer = writer
         self._clock = clock
         self._rests = rests
+        self._close_silent = close_silent
         self._folded = 0
         self._refused = 0
 
@@ -81,7 +99,8 @@ class MediaFolder:
     async def fold_portion(self) -> int:
         """Make those figures anew that have been due for longest; say of how many sessions."""
         now = int(self._clock.unix() * 1000)
-        due = await self._ledger.read(DueMediaSessions(now, PORTION))
+        found = await self._ledger.read(DueMediaSessions(now, PORTION))
+        due = await self._without_open(found, now)
         under_way = [(session, await self._begin(session, now)) for session in due]
         done = 0
         for session, receipt in under_way:
@@ -98,9 +117,27 @@ class MediaFolder:
         """Count what was done."""
         return MediaFolderStatistics(self._folded, self._refused)
 
+    async def _without_open(
+        self, due: Sequence[DueMediaSession], now: int
+    ) -> list[DueMediaSession]:
+        """Have silent sessions closed; leave out those that cannot be now, which stay due."""
+        still_open: set[str] = set()
+
+        async def close(session: DueMediaSession, owner: SessionIdentity) -> None:
+            if not await self._close_silent(owner, session.last_received_unix_ms / 1000):
+                still_open.add(session.session_id)
+
+        silent = [one for one in due if not one.ended and _silent(one, now)]
+        owners = [await self._ledger.read(MediaOwnerOf(one.session_id)) for one in silent]
+        async with trio.open_nursery() as nursery:
+            for session, owner in zip(silent, owners, strict=True):
+                if owner is not None:
+                    nursery.start_soon(close, session, owner)
+        return [session for session in due if session.session_id not in still_open]
+
     async def _begin(self, session: DueMediaSession, now: int) -> Receipt:
         session_id = session.session_id
-        closed = session.ended or now - session.last_received_unix_ms >= IDLE_AFTER_MS
+        closed = session.ended or _silent(session, now)
         events, metrics = await recalled(self._ledger, session_id, closed=closed)
         standing = None if metrics is None else standing_of(metrics, session.surroundings)
         entry = MediaFoldEntry(session_id, events, standing, closed, now)
@@ -113,3 +150,7 @@ class MediaFolder:
         logger.error("media.fold_refused", extra=where)
         entry = MediaFoldEntry(session.session_id, 0, None, closed=False, at_unix_ms=now)
         await self._writer.enter_nowait(entry, Lane.DURABLE).wait()
+
+
+def _silent(session: DueMediaSession, now: int) -> bool:
+    return now - session.last_received_unix_ms >= IDLE_AFTER_MS

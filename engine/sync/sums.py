@@ -15,7 +15,7 @@ summary do not account for all of it, the rest is under UNATTRIBUTED (and is neg
 claim more).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import add, sub
@@ -113,8 +113,8 @@ class Cell(NamedTuple):
 Deltas = dict[Cell, Sums]
 
 
-def add_share(deltas: Deltas, share: Share, sign: int = 1) -> None:
-    """Add what a record adds, or with -1 take it away, in every period and grouping."""
+def parts_of(share: Share) -> Iterator[tuple[Cell, Sums]]:
+    """Give every sum that a record adds to, and what it adds there."""
     parts = [(grouping, key, share.whole) for grouping, key in share.keys]
     parts += [(Grouping.MODEL, key, part) for key, part in share.models]
     for granularity, period in (
@@ -123,8 +123,13 @@ def add_share(deltas: Deltas, share: Share, sign: int = 1) -> None:
         (Granularity.ALL_TIME, ""),
     ):
         for grouping, key, sums in parts:
-            cell = Cell(granularity, grouping, period, key)
-            deltas[cell] = deltas.get(cell, _NOTHING).plus(sums, sign)
+            yield Cell(granularity, grouping, period, key), sums
+
+
+def add_share(deltas: Deltas, share: Share, sign: int = 1) -> None:
+    """Add what a record adds, or with -1 take it away, in every period and grouping."""
+    for cell, sums in parts_of(share):
+        deltas[cell] = deltas.get(cell, _NOTHING).plus(sums, sign)
 
 
 def share_fault(share: Share) -> str | None:

@@ -119,7 +119,10 @@ export interface EndOptions {
 /** The service's answer to the end. */
 export interface SessionEnd {
   readonly session_id: string;
-  readonly status: EndStatus;
+  /** `publication_pending`: it is kept, and will be published without another word. */
+  readonly status: EndStatus | "publication_pending";
+  readonly client_status: EndStatus;
+  readonly revision: number;
   readonly frames_received: number;
   readonly frames_dropped: number;
   readonly replay_blob: string | null;

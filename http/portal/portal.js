@@ -37,6 +37,10 @@ const MAX_EVENTS = 256;
 const MAX_REPORTED = 1_000_000;
 const FIRST_BACKOFF_MS = 1_000;
 const LAST_BACKOFF_MS = 15_000;
+// However soon a service wants to see the end again.
+const END_SPACING_MS = 250;
+// What a timer can hold; more it would take for nothing (HTML, timer initialization steps).
+const MAX_TIMER_MS = 2 ** 31 - 1;
 const HEARTBEAT_MS = 10_000;
 const RENEWAL_SPACING_MS = 15_000;
 // A token that was renewed and is refused again: so often, then the tokens are not the trouble.
@@ -375,7 +379,8 @@ class Alarm {
 
   wait(ms) {
     return new Promise((resolve) => {
-      const timer = ms === Infinity ? undefined : setTimeout(resolve, Math.ceil(ms));
+      const timer =
+        ms === Infinity ? undefined : setTimeout(resolve, Math.min(Math.ceil(ms), MAX_TIMER_MS));
       this.#ring = () => {
         clearTimeout(timer);
         resolve();
@@ -456,12 +461,13 @@ class Token {
     this.#take(token);
   }
 
-  #take(token) {
+  /** A `fresh` one was made just now, whatever the patient's clock says. */
+  #take(token, fresh = false) {
     const { iat, exp } = claimsOf(token);
     const lifeMs = (exp - iat) * 1000;
     this.value = token;
     // A patient's clock may be wrong: the token's life from now on bounds what the clock says.
-    this.expiresAt = now() + Math.min(exp * 1000 - Date.now(), lifeMs);
+    this.expiresAt = now() + (fresh ? lifeMs : Math.min(exp * 1000 - Date.now(), lifeMs));
     this.#renewAt = this.expiresAt - Math.min(300_000, lifeMs / 10);
   }
 
@@ -501,7 +507,7 @@ class Token {
     this.#renewedAt = now();
     try {
       const token = await this.#renew();
-      this.#take(typeof token === "string" ? token : token.telemetry_token);
+      this.#take(typeof token === "string" ? token : token.telemetry_token, true);
       return true;
     } catch (error) {
       const detail = `the token could not be renewed: ${error?.message ?? error}`;
@@ -812,6 +818,7 @@ export class PortalSession {
 
   /** Queue one media event of the taxonomy. Says whether there was room for it. */
   sendEvent(event, media, data = {}, at = now()) {
+    requireThat(Number.isFinite(at), "at must be a time on the clock of performance.now()");
     if (this.#eventsRefused || this.#ending) return false;
     return this.#queueEvent(event, media, data, at);
   }
@@ -988,17 +995,10 @@ export class PortalSession {
 
   #queueEvent(event, { mediaId, mediaType = "video" }, data, at = now()) {
     if (this.#eventsRefused) return false;
-    if (this.#events.length >= MAX_EVENTS) {
-      // A heartbeat says least.
-      const beat = this.#events.findIndex((queued) => queued.event === "heartbeat");
-      this.#counts.eventsDropped++;
-      if (beat < 0) return false;
-      this.#events.splice(beat, 1);
-    }
     // Events are told apart by session, kind and millisecond.
     const time = Math.max(Math.round(at), (this.#lastEventAt.get(event) ?? -Infinity) + 1);
-    this.#lastEventAt.set(event, time);
-    this.#events.push({
+    // Written at once: what cannot be written is its caller's mistake, and must not stop the lane.
+    const body = JSON.stringify({
       event,
       session_id: this.sessionId,
       media_id: mediaId,
@@ -1006,13 +1006,22 @@ export class PortalSession {
       timestamp: wallClock(time),
       data,
     });
+    if (this.#events.length >= MAX_EVENTS) {
+      // A heartbeat says least.
+      const beat = this.#events.findIndex((queued) => queued.event === "heartbeat");
+      this.#counts.eventsDropped++;
+      if (beat < 0) return false;
+      this.#events.splice(beat, 1);
+    }
+    this.#lastEventAt.set(event, time);
+    this.#events.push({ event, body });
     this.#eventLane.wake();
     return true;
   }
 
   async #sendEvent() {
     const event = this.#events[0];
-    const answer = await this.#wire.post("v1/media/events", JSON.stringify(event), json);
+    const answer = await this.#wire.post("v1/media/events", event.body, json);
     const { pace, flushing } = this.#eventLane;
     if (passing(answer)) {
       if (answer.token !== "renewed") pace.hold(answer.retryAfterMs);
@@ -1071,7 +1080,8 @@ export class PortalSession {
         this.#finish(answer.status === 409 ? "ended" : "stopped");
         throw errorOf(answer);
       }
-      if (answer.token !== "renewed") await alarm.wait(pace.hold(answer.retryAfterMs));
+      if (answer.token === "renewed") continue;
+      await alarm.wait(Math.max(END_SPACING_MS, pace.hold(answer.retryAfterMs)));
     }
   }
 
@@ -1110,6 +1120,8 @@ export class PortalSession {
     };
     addEventListener("online", back, { signal });
     addEventListener("pagehide", (event) => this.#leave(event.persisted), { signal });
+    // A page that comes back from the browser's cache: what was under way there was cut off.
+    addEventListener("pageshow", (event) => event.persisted && back(), { signal });
     document.addEventListener("visibilitychange", () => this.#seeVisibility(), { signal });
     if (document.visibilityState === "hidden") this.#seeVisibility();
   }
@@ -1150,7 +1162,7 @@ export class PortalSession {
       // They stay in the buffer: a page that comes back sends them again, as an overlap.
     }
     for (const event of this.#events) {
-      this.#wire.postAndLeave("v1/media/events", JSON.stringify(event), json);
+      this.#wire.postAndLeave("v1/media/events", event.body, json);
     }
     const { endOnLeave } = this.#options;
     if (!mayComeBack && endOnLeave && !this.#endBody) this.#endBody = this.#makeEnd(endOnLeave);
@@ -1331,7 +1343,8 @@ class VideoWatch {
     this.#unstall();
     this.#playing = false;
     this.#seeTime();
-    if (!this.#video.ended) this.#say("pause", {});
+    // At the medium's end as well: what follows until session_end is not watched.
+    this.#say("pause", {});
   }
 
   #seeSeeking() {

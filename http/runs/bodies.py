@@ -230,7 +230,8 @@ def run_of(body: RunBody, now_unix: float, *place: str | int) -> Run | UnknownSt
         return UnknownStatus(body.event_id, body.status)
     now = written(now_unix)
     created_at = now if body.created_at is None else body.created_at
-    values: Mapping[str, Any] = {name: getattr(body, name) for name in _AS_SENT}
+    sent = body.__dict__  # a third of the time of getting each by its name
+    values: Mapping[str, Any] = {name: sent[name] for name in _AS_SENT}
     return Run(
         start_unix_us=unix_us(body.start_time),
         created_at=created_at,

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from penstock.engine.runs.run import STATUS_WORDS, CommitSource, RunStatus
 from penstock.http.runs.bodies import LONGEST_NAME, CommitBody, RunBody, UpdateBody
 from penstock.http.runs.filters import MOST_RUNS, USUAL_RUNS
-from penstock.http.runs.surface import API_VERSION, RunsLimits
+from penstock.http.runs.reading import API_VERSION
+from penstock.http.runs.writing import RunsLimits
 
 Schema = dict[str, Any]
 

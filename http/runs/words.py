@@ -16,6 +16,8 @@ from penstock.http.problems import Problem
 
 _MOST_MISFITS = 20
 _LONGEST_INPUT = 80
+# In whose own words is the name of a class of ours.
+_NO_OBJECT = "model_type"
 # What these say of a request they say as every other service of this kind does.
 _PLAIN = {Problem.NOT_FOUND: "Not Found", Problem.METHOD_NOT_ALLOWED: "Method Not Allowed"}
 
@@ -49,7 +51,9 @@ def misfits_of(errors: Iterable[ErrorDetails], *place: str | int) -> list[Misfit
     return [
         misfit(
             [*place, *error["loc"]],
-            error["msg"].removeprefix("Value error, "),
+            "Input should be a valid object"
+            if error["type"] == _NO_OBJECT
+            else error["msg"].removeprefix("Value error, "),
             error["type"],
             None if error["type"] == "missing" else error["input"],
         )

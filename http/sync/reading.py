@@ -11,7 +11,7 @@ from penstock.engine.sync.ack import Rejection
 from penstock.engine.sync.canonical import NotCanonicalError, canonical, digest, parse
 from penstock.engine.sync.kinds import BATCH_VERSION, RecordKind, key_fault
 from penstock.engine.sync.settle import Submitted
-from penstock.engine.sync.sums import share_fault, share_of
+from penstock.engine.sync.sums import parts_of, share_fault, share_of
 from penstock.http.plain_errors import PlainError
 from penstock.http.sync.records import MODELS, Envelope
 
@@ -30,7 +30,7 @@ class ReadBatch(NamedTuple):
     rejected: tuple[Rejection, ...]
 
 
-def read_batch(body: bytes, most_records: int) -> ReadBatch:
+def read_batch(body: bytes, most_records: int, most_sums: int) -> ReadBatch:
     """Read a body, or raise PlainError for what is wrong with the batch as a whole."""
     try:
         plain = parse(body)
@@ -52,12 +52,14 @@ def read_batch(body: bytes, most_records: int) -> ReadBatch:
     if count > most_records:
         message = f"{count} records; at most {most_records} (sync_batch_records)"
         raise PlainError(413, TOO_LARGE, message)
-    read = [_read_record(kind, record) for kind, array in arrays.items() for record in array]
+    read = [read_record(kind, record) for kind, array in arrays.items() for record in array]
+    submitted = tuple(one for one in read if isinstance(one, Submitted))
+    _check_sums(submitted, most_sums)
     return ReadBatch(
         envelope.batch_id,
         envelope.device_id,
         mark,
-        tuple(one for one in read if isinstance(one, Submitted)),
+        submitted,
         tuple(one for one in read if isinstance(one, Rejection)),
     )
 
@@ -70,7 +72,19 @@ def _check_version(plain: dict[str, Any]) -> None:
         raise PlainError(400, "unsupported_schema_version", message)
 
 
-def _read_record(kind: RecordKind, record: Any) -> Submitted | Rejection:  # noqa: ANN401 - JSON
+def _check_sums(submitted: tuple[Submitted, ...], most: int) -> None:
+    # What a batch costs the ledger, and keeps finals waiting for, is the sums that it changes.
+    cells = {cell for one in submitted if one.share for cell, _ in parts_of(one.share)}
+    if len(cells) > most:
+        message = f"it changes {len(cells)} sums; at most {most} (sync_batch_sums)"
+        raise PlainError(413, TOO_LARGE, message)
+
+
+def read_record(kind: RecordKind, record: Any) -> Submitted | Rejection:  # noqa: ANN401 - JSON
+    """Read one record; what is told of a bad one is fit to be shown to whoever sent it.
+
+    NotCanonicalError where it is nested too deeply, which a batch that was read is not.
+    """
     named = record.get(kind.id_field) if isinstance(record, dict) else None
     fault = key_fault(named) if isinstance(named, str) else "must be a text"
     record_id = None if fault else named

@@ -40,6 +40,7 @@ from penstock.http.problems import Problem
 from penstock.http.sync.dashboard import Dashboard
 from penstock.http.sync.device_tokens import DeviceGate
 from penstock.http.sync.reading import INVALID, TOO_LARGE, ReadBatch, read_batch
+from penstock.http.sync.turns import NoTurnError, Turns
 
 RESET_WORD = "reset_synced_data"
 _RESET_BODY_BYTES = 4096
@@ -47,8 +48,11 @@ _RESET_BODY_BYTES = 4096
 _RESET_RECORDS = 500
 # A smaller body is checked in less time than a thread takes to begin.
 _SMALL_BODY_BYTES = 16 * 1024
+# What proxies say of themselves (RFC 9110, RFC 7239, and before there was a standard).
+_PROXY_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 # Bodies in memory at once: of the batches that come together the rest wait unread.
 _BATCHES_AT_ONCE = 32
+_OF_A_DEVICE = 4
 _THREADS = 2
 
 
@@ -58,6 +62,7 @@ class SyncLimits:
 
     sync_batch_bytes: int
     sync_batch_records: int
+    sync_batch_sums: int
     ledger_wait_seconds: float
 
 
@@ -72,7 +77,7 @@ class SyncSurface:
     clock: Clock
     limits: SyncLimits
     refuses_bulk: Callable[[], bool] = lambda: False
-    _turns: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(_BATCHES_AT_ONCE))
+    _turns: Turns = field(default_factory=lambda: Turns(_BATCHES_AT_ONCE, _OF_A_DEVICE))
     _threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(_THREADS))
 
     def surface(self) -> ColdSurface:
@@ -98,8 +103,9 @@ class SyncSurface:
         )
 
     async def _take_locally(self, call: Call) -> Answer:
-        # Behind a proxy on this machine every caller is local: so the token is asked for here, too.
-        if not _is_loopback(call.peer):
+        # A proxy on this machine is local, and whoever it speaks for is not. One that does not say
+        # that it is a proxy cannot be told: so the token is asked for here, too.
+        if not _is_loopback(call.peer) or any(name in call.headers for name in _PROXY_HEADERS):
             raise PlainError(404, Problem.NOT_FOUND.code, Problem.NOT_FOUND.meaning)
         return await self._take_batch(call)
 
@@ -110,23 +116,20 @@ class SyncSurface:
             raise PlainError(503, "overloaded", message, retry_after=BUSY_RETRY_SECONDS)
         if call.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise PlainError(415, "unsupported_encoding", "the body must not be compressed")
-        with trio.move_on_after(self.limits.ledger_wait_seconds) as waiting:
-            await self._turns.acquire()
-        if waiting.cancelled_caught:
-            message = "too many batches at once"
-            raise PlainError(503, "busy", message, retry_after=BUSY_RETRY_SECONDS)
         try:
-            batch = await self._read(call)
-            return json_answer(200, (await self._store(device, batch)).plain())
-        finally:
-            self._turns.release()
+            async with self._turns.turn(device, self.limits.ledger_wait_seconds):
+                batch = await self._read(call)
+                return json_answer(200, (await self._store(device, batch)).plain())
+        except NoTurnError:
+            message = "too many batches at once"
+            raise PlainError(503, "busy", message, retry_after=BUSY_RETRY_SECONDS) from None
 
     async def _read(self, call: Call) -> ReadBatch:
         body = await call.read(self.limits.sync_batch_bytes, "sync_batch_bytes")
-        most = self.limits.sync_batch_records
+        most = self.limits.sync_batch_records, self.limits.sync_batch_sums
         if len(body) <= _SMALL_BODY_BYTES:
-            return read_batch(body, most)
-        return await trio.to_thread.run_sync(read_batch, body, most, limiter=self._threads)
+            return read_batch(body, *most)
+        return await trio.to_thread.run_sync(read_batch, body, *most, limiter=self._threads)
 
     async def _store(self, device: DeviceIdentity, batch: ReadBatch) -> SyncAck:
         if batch.device_id != device.device_id:

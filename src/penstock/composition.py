@@ -109,7 +109,9 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
             lambda: findings.ledger(plant.writer),
             lambda: findings.grants(grants.problem if isinstance(grants, FileGrants) else None),
         ),
-        (engine.platform.notes,) if "platform" in settings.surfaces else (),
+        (engine.platform.geo_note, engine.platform.exclusions_note)
+        if "platform" in settings.surfaces
+        else (),
     )
     exposition = Exposition(
         PenstockCollector(
@@ -132,6 +134,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
                 grants=lambda: _grant_statistics(grants),
                 retention=engine.operations.retention.statistics,
                 erasures=engine.operations.erasures.statistics,
+                platform=engine.platform.statistics,
                 reset_peaks=lambda: _reset_peaks(plant, front),
                 version=__version__,
                 python=platform.python_version(),
@@ -143,7 +146,8 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
         PolicyAdmin(users, desk, plant.sluice, clock).surface(),
         load_portal(__version__).surface(),
     ]
-    hot: dict[Route, Surface] = {ENDS: ends, MEDIA_EVENTS: media}
+    takes_sessions = "sessions" in settings.surfaces
+    hot: dict[Route, Surface] = {ENDS: ends, MEDIA_EVENTS: media} if takes_sessions else {}
     if "platform" in settings.surfaces:
         surfaces.append(MediaStatistics(users, engine.ledger, clock).surface())
     runs = None
@@ -179,17 +183,17 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
     surfaces += console.surfaces
     app = create_app(
         Parts(
-            pose,
+            pose if takes_sessions else None,
             edge,
             meter,
             readiness,
             exposition,
             AppLimits(settings.request_timeout_seconds, settings.max_header_count),
             __version__,
-            ends,
+            ends if takes_sessions else None,
             tuple(surfaces),
             None if runs is None else runs.totals,
-            media,
+            media if takes_sessions else None,
         )
     )
     front_limits = FrontLimits(
@@ -216,7 +220,10 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
             f"tls_cert and tls_key: {bind.tls_cert} and {bind.tls_key} are no PEM certificate with "
             f"its key: {error}"
         ) from None
-    front = Front(app, pose, edge, meter, front_limits, config, hot, console.beside)
+    beside = console.beside
+    front = Front(
+        app, pose, edge, meter, front_limits, config, hot, beside, takes_pose=takes_sessions
+    )
     return front
 
 

@@ -18,14 +18,15 @@ from penstock.settings import Settings, secret_bytes
 
 def user_tokens(settings: Settings, clock: Clock) -> UserTokenVerifier:
     """Give the one verifier of people's tokens, with the provider's keys where there are any."""
-    if settings.user_jwt_secret is None:
-        raise StartupError("user_jwt_secret: not set")
+    secret = settings.user_jwt_secret
+    if secret is None and settings.jwks_url is None:
+        raise StartupError("user_jwt_secret: not set, and no jwks_url either")
     keys = None
     if settings.jwks_url is not None:
         rules = JwksRules(settings.jwks_floor_seconds, settings.jwks_keep_seconds)
         keys = JwksCache(key_fetcher(settings.jwks_url), clock, rules)
     return UserTokenVerifier(
-        secret_bytes(settings.user_jwt_secret),
+        None if secret is None else secret_bytes(secret),
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
         leeway_seconds=settings.token_leeway_seconds,
@@ -47,7 +48,10 @@ def compose_sync(
     """Put the surface of sync together, and that of its device tokens."""
     devices = DeviceGate(ledger)
     limits = SyncLimits(
-        settings.sync_batch_bytes, settings.sync_batch_records, settings.ledger_wait_seconds
+        settings.sync_batch_bytes,
+        settings.sync_batch_records,
+        settings.sync_batch_sums,
+        settings.ledger_wait_seconds,
     )
     sync = SyncSurface(
         devices,

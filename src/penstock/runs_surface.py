@@ -3,7 +3,9 @@
 from penstock.engine.ledger_port import Ledger
 from penstock.engine.session import Plant
 from penstock.http.runs.gate import AddressLimit, Gate, SharedToken
-from penstock.http.runs.surface import Runs, RunsLimits, StoreFacts
+from penstock.http.runs.reading import StoreFacts
+from penstock.http.runs.surface import Runs
+from penstock.http.runs.writing import RunsLimits
 from penstock.ledgers import LEDGER_FILE
 from penstock.settings import Settings, secret_bytes
 

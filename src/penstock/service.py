@@ -174,9 +174,23 @@ async def _open_engine(
         await nursery.start(deliveries.run)
         async with open_sessions(plant, spool, ledger, deliveries, limits) as sessions:
             stopping = trio.Event()
-            folder = MediaFolder(ledger, writer, clock, lambda: sluice.refuses_bulk)
+            keeping = AbandonmentLimits(
+                settings.session_idle_seconds, settings.provisional_keep_seconds
+            )
+            abandonment = Abandonment(sessions, spool, ledger, clock, keeping)
+            folder = MediaFolder(
+                ledger, writer, clock, lambda: sluice.refuses_bulk, abandonment.close_silent
+            )
             operations = open_operations(
-                settings, plant, ledger, blobs, spool, sessions, deliveries, core
+                settings,
+                plant,
+                ledger,
+                blobs,
+                spool,
+                sessions,
+                deliveries,
+                core,
+                platform.enrichment.actors,
             )
             nursery.start_soon(operations.retention.run)
             nursery.start_soon(operations.erasures.run)
@@ -203,10 +217,6 @@ async def _open_engine(
             nursery.start_soon(_expire_policies, desk)
             nursery.start_soon(folder.run)
             nursery.start_soon(_share_descriptors, settings, front, spool)
-            keeping = AbandonmentLimits(
-                settings.session_idle_seconds, settings.provisional_keep_seconds
-            )
-            abandonment = Abandonment(sessions, spool, ledger, clock, keeping)
             nursery.start_soon(abandonment.run)
             async with open_front(front):
                 yield service

@@ -77,7 +77,9 @@ class Settings(BaseSettings):
         le=30 * 86400,
     )
     user_jwt_secret: Secret | None = _setting(
-        None, "Signs and verifies the JWTs of people. Required outside --dev."
+        None,
+        "Signs and verifies the JWTs of people (HS256). Required outside --dev, unless jwks_url is "
+        "set; without it no HS256 token holds.",
     )
     service_jwt_secret: Secret | None = _setting(
         None, "Signs and verifies the JWTs of the service account. Required outside --dev."
@@ -89,7 +91,7 @@ class Settings(BaseSettings):
     jwks_url: TrustedUrl | None = _setting(
         None,
         "The key set of the identity provider, whose ES256 and RS256 signatures on people's JWTs "
-        "then hold as well.",
+        "then hold: besides those of user_jwt_secret, or, without that, alone.",
     )
     jwks_floor_seconds: float = _setting(
         30.0, "The key set is fetched no more often than this.", ge=1, le=3600
@@ -154,7 +156,12 @@ class Settings(BaseSettings):
     actor_hash_secret: Secret | None = _setting(
         None,
         "Makes the names under which people are stored; without it, it follows from "
-        "user_jwt_secret.",
+        "user_jwt_secret, and without that it is required.",
+    )
+    actor_hash_secret_previous: Secret | None = _setting(
+        None,
+        "The secret that made these names before (actor_hash_secret, or the user_jwt_secret that "
+        "it followed from): erasures find what is kept under those names.",
     )
     actor_hash_days: int = _setting(
         30, "How long somebody keeps the same name of that kind.", ge=1, le=3650
@@ -168,6 +175,9 @@ class Settings(BaseSettings):
     geo_update_url: CredentialUrl = _setting(
         "https://download.maxmind.com/geoip/databases/GeoLite2-City/download?suffix=tar.gz",
         "The geo database as .tar.gz; the same address with .sha256 behind it is its checksum.",
+    )
+    geo_update_days: int = _setting(
+        7, "How often that database is downloaded by itself; 0 never.", ge=0, le=365
     )
     privacy_exclusions_url: CredentialUrl = _setting(
         "https://api.maxmind.com/privacy/exclusions", "The list of privacy exclusions."
@@ -365,6 +375,12 @@ class Settings(BaseSettings):
     )
     sync_batch_records: int = _setting(
         5000, "Records of a sync batch; clients split a larger one.", ge=1, le=100_000
+    )
+    sync_batch_sums: int = _setting(
+        10_000,
+        "Sums that a sync batch changes, of all periods and groupings; clients split one of more.",
+        ge=100,
+        le=1_000_000,
     )
 
     ledger_journal_mode: Annotated[Literal["wal", "delete"], LOWER] = _setting(

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from penstock.dev import ensure_dev_secrets, is_loopback
+from penstock.dev import DEV_SECRET_NAMES, ensure_dev_secrets, is_loopback
 from penstock.errors import StartupError
 from penstock.setting_fields import SECRET_NAMES, Settings, allowed, is_live
 from penstock.setting_sources import (
@@ -27,18 +27,16 @@ from penstock.setting_types import MIN_SECRET_BYTES
 __all__ = [
     "DEFAULT_SOURCE",
     "DEV_SOURCE",
-    "REQUIRED_SECRETS",
     "SECRET_NAMES",
     "Settings",
     "SettingsError",
     "allowed",
     "is_live",
     "load_settings",
+    "missing_secrets",
     "secret_bytes",
     "shown",
 ]
-
-REQUIRED_SECRETS = ("session_secret", "user_jwt_secret", "service_jwt_secret")
 
 DEFAULT_SOURCE = "default"
 DEV_SOURCE = "generated (dev)"
@@ -68,13 +66,14 @@ def load_settings(
     environ: Mapping[str, str],
     cwd: Path,
     dev: bool,
-    required: Collection[str] = REQUIRED_SECRETS,
+    required: Collection[str] | None = None,
     dev_secrets: Callable[[Path], Mapping[str, str]] = ensure_dev_secrets,
 ) -> tuple[Settings, Mapping[str, str]]:
     """Give the settings in force and the source of each, or raise SettingsError.
 
-    `required` names the secrets that this command cannot do without; `dev_secrets` says how a
-    command with --dev comes by them (one that only looks must not make any).
+    `required` names the secrets that this command cannot do without; None: those of the service.
+    `dev_secrets` says how a command with --dev comes by them (one that only looks must not make
+    any).
     """
     problems: list[str] = []
     given: Layer = {
@@ -91,20 +90,36 @@ def load_settings(
         for name in Settings.model_fields
     }
     if dev and not problems:
-        missing = [name for name in REQUIRED_SECRETS if getattr(settings, name) is None]
+        missing = [name for name in DEV_SECRET_NAMES if getattr(settings, name) is None]
         made = dev_secrets(cwd / settings.data_dir) if missing else {}
         generated = {name: made[name] for name in missing if name in made}
         settings = Settings.model_validate(values | generated)
         sources |= dict.fromkeys(generated, DEV_SOURCE)
     if not dev:
-        problems += [
-            _how_to_set(name)
-            for name in required
-            if getattr(settings, name) is None and name not in bad
-        ]
+        problems += [_how_to_set(name) for name in missing_secrets(settings, required, spoilt=bad)]
     if problems:
         raise SettingsError(*problems)
     return settings, sources
+
+
+def missing_secrets(
+    settings: Settings, required: Collection[str] | None = None, *, spoilt: Collection[str] = ()
+) -> list[str]:
+    """Name the secrets that are required and not set; None: what a service does not start without.
+
+    People's JWTs are signed by an identity provider or with the user secret, so one of the two must
+    be there; from the user secret another one follows, which is asked for where there is none.
+    Settings that are `spoilt` are given, though as something that cannot be used.
+    """
+
+    def given(name: str) -> bool:
+        return name in spoilt or getattr(settings, name) is not None
+
+    if required is None:
+        alone = given("jwks_url") and not given("user_jwt_secret")
+        of_people = "actor_hash_secret" if alone else "user_jwt_secret"
+        required = ("session_secret", of_people, "service_jwt_secret")
+    return [name for name in required if not given(name)]
 
 
 def secret_bytes(secret: SecretStr) -> bytes:

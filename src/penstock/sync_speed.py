@@ -21,14 +21,15 @@ from penstock.engine.sync.records import DeviceIdentity
 from penstock.engine.sync.sums import Granularity, Grouping
 from penstock.errors import StartupError
 from penstock.http.sync.device_tokens import mint_device_token
+from penstock.process import collecting_as_a_service
 from penstock.service import open_service
 from penstock.settings import Settings
 
 SENDERS = (1, 8)
 SIZES = (1, 100, 500)
-_LOADED_AT_ONCE = 500
-_READS = 9
-_BATCHES = 9
+# What a collector sends at once, if it has that many.
+_AT_ONCE = 500
+_BATCHES = 20
 _DEVICE = "dev_bench"
 _PROVIDERS, _PROJECTS = 3, 300
 _TIMEOUT_SECONDS = 60.0
@@ -49,11 +50,12 @@ class BatchSpeed:
 
 @dataclass(slots=True, frozen=True)
 class Timing:
-    """How long one thing took, with how many rows in its answer where it is a read."""
+    """How long one thing took, with how many records it sent, or rows it was shown."""
 
     what: str
     rows: int
     p50_ms: float
+    p99_ms: float
     worst_ms: float
 
 
@@ -68,11 +70,26 @@ class SyncSpeed:
 
 
 async def measure_sync(
-    settings: Settings, *, seconds: float, summaries: int, told: Callable[[int], None]
+    settings: Settings,
+    *,
+    seconds: float,
+    summaries: int,
+    asked: int,
+    told: Callable[[int], None],
 ) -> SyncSpeed:
-    """Measure a new ledger; `told` hears how many summaries have been loaded."""
+    """Measure a new ledger; `told` hears how many summaries have been loaded.
+
+    Each read is asked for `asked` times.
+    """
     made = settings.model_copy(update={"port": 0, "surfaces": ("sync",)})
-    async with open_service(made, dev=True) as service:
+    with collecting_as_a_service():
+        return await _measure(made, seconds, summaries, asked, told)
+
+
+async def _measure(
+    settings: Settings, seconds: float, summaries: int, asked: int, told: Callable[[int], None]
+) -> SyncSpeed:
+    async with open_service(settings, dev=True) as service:
         identity = DeviceIdentity(f"bench-{secrets.token_hex(4)}", _DEVICE)
         minted = mint_device_token(identity, minted_unix_ms=0, minted_by="bench")
         await service.writer.enter_nowait(minted.entry, Lane.DURABLE).wait()
@@ -90,11 +107,11 @@ async def measure_sync(
             ]
             await client.post("/api/sync/reset", json={"confirm": "reset_synced_data"})
             began = time.monotonic()
-            for first in range(0, summaries, _LOADED_AT_ONCE):
-                await _send(client, range(first, min(summaries, first + _LOADED_AT_ONCE)))
-                told(min(summaries, first + _LOADED_AT_ONCE))
+            for first in range(0, summaries, _AT_ONCE):
+                await _send(client, range(first, min(summaries, first + _AT_ONCE)))
+                told(min(summaries, first + _AT_ONCE))
             rate = summaries / (time.monotonic() - began)
-            timings = [timing async for timing in _timings(client, summaries)]
+            timings = [timing async for timing in _timings(client, summaries, asked)]
     return SyncSpeed(batches, summaries, rate, timings)
 
 
@@ -116,29 +133,34 @@ async def _send_for(
     return BatchSpeed(senders, size, rate, rate * size, float(p50), float(p99))
 
 
-async def _timings(client: httpx.AsyncClient, summaries: int) -> AsyncIterator[Timing]:
-    kinds: dict[str, Callable[[int], tuple[range, int]]] = {
-        "batch of 100 new": lambda n: (range(summaries + 100 * n, summaries + 100 * n + 100), 1),
-        "batch of 100 replaced": lambda n: (range(97 * n, 97 * n + 100), 2 + n),
-        "batch of 100 known": lambda _: (range(summaries, summaries + 100), 1),
+async def _timings(client: httpx.AsyncClient, summaries: int, asked: int) -> AsyncIterator[Timing]:
+    kinds: dict[str, Callable[[int], tuple[int, int]]] = {
+        "new": lambda n: (summaries + _AT_ONCE * n, 1),
+        # Some of them for the second time.
+        "replaced": lambda n: (97 * n, 2 + n),
+        "known": lambda _: (summaries, 1),
     }
-    for what, choose in kinds.items():
+    for kind, choose in kinds.items():
         waits = []
         for number in range(_BATCHES):
-            chosen, tokens = choose(number)
-            waits.append(await _send(client, chosen, tokens=tokens))
-        yield Timing(what, 100, float(np.median(waits)) * 1000, max(waits) * 1000)
+            first, tokens = choose(number)
+            waits.append(await _send(client, range(first, first + _AT_ONCE), tokens=tokens))
+        yield _timing(f"batch of {_AT_ONCE} {kind}", _AT_ONCE, waits)
     for granularity in Granularity:
         for grouping in Grouping:
             query = {"granularity": granularity.value, "group_by": grouping.value}
             waits, rows = [], 0
-            for _ in range(_READS):
+            for _ in range(asked):
                 began = time.monotonic()
                 answer = await client.get("/api/sync/rollups", params=query)
                 waits.append(time.monotonic() - began)
                 rows = len(answer.json()["rows"])
-            what = f"{granularity} by {grouping}"
-            yield Timing(what, rows, float(np.median(waits)) * 1000, max(waits) * 1000)
+            yield _timing(f"{granularity} by {grouping}", rows, waits)
+
+
+def _timing(what: str, rows: int, waits: list[float]) -> Timing:
+    p50, p99, worst = np.percentile(np.array(waits) * 1000, [50, 99, 100])
+    return Timing(what, rows, float(p50), float(p99), float(worst))
 
 
 async def _send(client: httpx.AsyncClient, numbers: Iterable[int], *, tokens: int = 1) -> float:

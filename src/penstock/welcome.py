@@ -51,7 +51,29 @@ def _pose(bend: float) -> npt.NDArray[np.float32]:
 
 
 def print_welcome(settings: Settings, address: str) -> None:
-    """Write the example batch and print how to send it."""
+    """Print where the service is and, where it takes sessions, how to send it an example batch."""
+    folder = shlex.quote(str(settings.data_dir))
+    first = _batch_example if "sessions" in settings.surfaces else _reading_example
+    print(  # noqa: T201 - it is what the command is for
+        f"""
+Penstock listens on {address}
+  Development mode: generated secrets in {folder}, everybody consents, this machine only.
+{first(settings, address)}{_console(settings, address)}
+  Stop with Ctrl-C.
+""",
+        flush=True,
+    )
+
+
+def _reading_example(settings: Settings, address: str) -> str:
+    names = ", ".join(settings.surfaces)
+    return f"""
+  It serves {names}, and takes no sessions (setting surfaces).
+  See it: {address}/metrics    Ready? {address}/readyz
+"""
+
+
+def _batch_example(settings: Settings, address: str) -> str:
     example = settings.data_dir / EXAMPLE_FILE
     example.write_bytes(example_batch())
     penstock = shlex.quote(_relative(Path(sys.argv[0])))
@@ -60,11 +82,7 @@ def print_welcome(settings: Settings, address: str) -> None:
         f"{penstock} token session --dev --data-dir {folder} --session-id {_SESSION} "
         f"--principal-id {_PRINCIPAL} --org-id {_ORG}"
     )
-    print(  # noqa: T201 - it is what the command is for
-        f"""
-Penstock listens on {address}
-  Development mode: generated secrets in {folder}, everybody consents, this machine only.
-
+    return f"""
   Post a batch of ten frames (paste into another terminal):
 
 curl -i {address}/v1/pose/frames \\
@@ -74,11 +92,19 @@ curl -i {address}/v1/pose/frames \\
 
   See it: {address}/metrics    Ready? {address}/readyz    What it stored:
 {penstock} replay {_SESSION} --data-dir {folder}
+"""
 
-  Stop with Ctrl-C.
-""",
-        flush=True,
-    )
+
+def _console(settings: Settings, address: str) -> str:
+    if "console" not in settings.surfaces:
+        return ""
+    penstock = shlex.quote(_relative(Path(sys.argv[0])))
+    folder = shlex.quote(str(settings.data_dir))
+    return f"""
+  The console: {address}/console    Sign in there with the token that this prints:
+{penstock} token user --dev --data-dir {folder} --role platform_admin \\
+  --principal-id {_PRINCIPAL} --org-id {_ORG}
+"""
 
 
 def _relative(path: Path) -> str:

@@ -1,5 +1,7 @@
 """Every kind of entry and query that the ledger knows, and its steps."""
 
+from collections.abc import Iterator, Sequence
+
 from penstock.engine.ledger_port import Entry, Query, Together
 from penstock.storage.ledger import (
     audits,
@@ -13,6 +15,7 @@ from penstock.storage.ledger import (
     media,
     media_cells,
     platform,
+    platform_erasures,
     policies,
     pruning,
     runs,
@@ -36,6 +39,7 @@ _MODULES = (
     media,
     media_cells,
     platform,
+    platform_erasures,
     policies,
     pruning,
     runs,
@@ -49,9 +53,37 @@ _PUTS: Puts = {kind: put for module in _MODULES for kind, put in module.PUTS.ite
 _ANSWERS: Answers = {kind: steps for module in _MODULES for kind, steps in module.ANSWERS.items()}
 
 
+# Of one joined statement. Each number of rows is a statement of its own to prepare and to keep.
+MOST_JOINED_ROWS = 32
+
+
 def put_of(entry: Entry) -> Put:
     """Give the steps that write an entry."""
     return _TOGETHER if isinstance(entry, Together) else _PUTS[type(entry)]
+
+
+def parts_of(group: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Divide a group, in its order, into what is written at once: single entries, or neighbours."""
+    start = 0
+    while start < len(group):
+        end = _end_of_part(group, start)
+        yield group[start:end]
+        start = end
+
+
+def _end_of_part(group: Sequence[Entry], start: int) -> int:
+    kind = type(group[start])
+    join = put_of(group[start]).join
+    end = start + 1
+    if join is None:
+        return end
+    rows = join.rows(group[start])
+    while end < len(group) and type(group[end]) is kind:
+        rows += join.rows(group[end])
+        if rows > MOST_JOINED_ROWS:
+            break
+        end += 1
+    return end
 
 
 def steps_of(query: Query[T]) -> Steps[T]:

@@ -5,7 +5,6 @@ import orjson
 from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.ledger_port import Verdict
 from penstock.engine.media.events import MediaEvent, most_before
-from penstock.engine.media.metrics import MediaStatus
 from penstock.engine.media.records import (
     IDLE_AFTER_MS,
     DueMediaSession,
@@ -124,7 +123,8 @@ def put_fold(entry: MediaFoldEntry) -> Steps[None]:
     if events > entry.events or (ended and not entry.closed):
         # What came between the look and this may have been an end.
         due = entry.at_unix_ms
-    elif entry.standing.status is MediaStatus.ACTIVE:
+    elif not entry.closed:
+        # Then it is over, whether or not anybody has said so.
         due = last_received + IDLE_AFTER_MS
     yield Statement(
         "UPDATE media_sessions SET folded_events = ?, standing = ?, due_unix_ms = ?"

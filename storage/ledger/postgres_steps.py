@@ -2,11 +2,11 @@
 
 Theory of operation
 -------------------
-A group is one transaction. It is tried without savepoints first, since nearly always all of it can
-be stored. When an entry is turned down after it may have written, or the database turns one down
-and with it the transaction, all is rolled back and done once more with a savepoint an entry: then
-each is stored whole or not at all, and has an outcome of its own. So a bad entry costs a group
-twice its time and no more, however many there are.
+A group is one transaction. It is tried without savepoints first and with neighbours joined, since
+nearly always all of it can be stored. When an entry is turned down after it may have written, or
+the database turns one down and with it the transaction, all is rolled back and done once more, each
+entry alone with a savepoint: then each is stored whole or not at all, and has an outcome of its
+own. So bad entries cost a group a second attempt and no more, however many there are.
 
 Another process may write the same key between an entry's question and its insert. Then, within its
 savepoint, the entry is asked once more, and finds what is there.
@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import asyncpg  # type: ignore[import-untyped]
 
 from penstock.engine.ledger_port import Entry, EntryOutcome, OrgQuery, Query, Verdict
-from penstock.storage.ledger.kinds import put_of, steps_of
+from penstock.storage.ledger.kinds import parts_of, put_of, steps_of
 from penstock.storage.ledger.postgres_errors import (
     UNIQUE_VIOLATION,
     is_unfit,
@@ -30,7 +30,7 @@ from penstock.storage.ledger.postgres_errors import (
     unfit_detail,
 )
 from penstock.storage.ledger.postgres_link import EVERY_ORG, Connection, Patience, Work
-from penstock.storage.ledger.sql import LedgerFaultError, RejectedError, RepeatedError, Steps
+from penstock.storage.ledger.sql import Join, LedgerFaultError, RejectedError, RepeatedError, Steps
 
 T = TypeVar("T")
 
@@ -110,7 +110,14 @@ def numbered(sql: str) -> str:
 
 def _all_at_once(group: Sequence[Entry]) -> Work[list[EntryOutcome]]:
     async def work(connection: Connection) -> list[EntryOutcome]:
-        return [await _put(connection, entry) for entry in group]
+        outcomes: list[EntryOutcome] = []
+        for part in parts_of(group):
+            join = put_of(part[0]).join
+            if join is not None and len(part) > 1:
+                outcomes += await _put_joined(connection, join, part)
+            else:
+                outcomes += [await _put(connection, entry) for entry in part]
+        return outcomes
 
     return work
 
@@ -131,6 +138,18 @@ async def _put(connection: Connection, entry: Entry) -> EntryOutcome:
         if put.may_half_write:
             raise _OneByOneError from None
         return _turned_down(error)
+    except asyncpg.PostgresError as error:
+        if is_unfit(error):
+            raise _OneByOneError from None
+        raise
+
+
+async def _put_joined(
+    connection: Connection, join: Join, part: Sequence[Entry]
+) -> list[EntryOutcome]:
+    """Write neighbours at once; _OneByOneError when one of them cannot be stored."""
+    try:
+        return await _run(connection, join.steps(part))
     except asyncpg.PostgresError as error:
         if is_unfit(error):
             raise _OneByOneError from None

@@ -7,8 +7,13 @@ order is read until the page is full. Which of the two is asked of the index fir
 writing the columns that are not to be looked up by as expressions: `x + 0` is in no index.
 """
 
+from collections.abc import Sequence
 from functools import cache
+from itertools import chain
+from operator import attrgetter
+from typing import cast
 
+from penstock.engine.ledger_port import EntryOutcome, Verdict
 from penstock.engine.runs.records import (
     CommitOfRun,
     KnownRuns,
@@ -22,27 +27,47 @@ from penstock.engine.runs.records import (
     TotalsOfRuns,
 )
 from penstock.engine.runs.run import RUN_FIELDS, Run, StoredRun
-from penstock.storage.ledger.sql import Answers, Put, Puts, RepeatedError, Row, Statement, Steps
+from penstock.storage.ledger.sql import (
+    Answers,
+    Join,
+    Put,
+    Puts,
+    RepeatedError,
+    Row,
+    Statement,
+    Steps,
+)
 
 # Up to here, sorting what a filter by `start_time` leaves is cheaper than reading past the others.
 FEW_RUNS = 5000
 
 _COLUMNS = ", ".join(RUN_FIELDS)
 _POSTED = RUN_FIELDS.index("api_posted")
+_values = attrgetter(*RUN_FIELDS)
 
 
 def put_runs(entry: RunsEntry) -> Steps[tuple[bool, ...]]:
     """Store the runs that are new."""
-    values = tuple(value for run in entry.runs for value in _row(run))
-    done = yield Statement(_insertion(len(entry.runs)), values)
+    ((verdict, _, flags),) = yield from put_runs_together((entry,))
+    if verdict is Verdict.REPEATED:
+        raise RepeatedError(flags)
+    return cast("tuple[bool, ...]", flags)
+
+
+def put_runs_together(entries: Sequence[RunsEntry]) -> Steps[list[EntryOutcome]]:
+    """Store the runs of all entries that are new, by one statement."""
+    rows = [_row(run) for entry in entries for run in entry.runs]
+    done = yield Statement(_insertion(len(rows)), tuple(chain.from_iterable(rows)))
     new = {event_id for (event_id,) in done}
-    if not new:
-        raise RepeatedError((False,) * len(entry.runs))
-    flags = []
-    for run in entry.runs:
-        flags.append(run.event_id in new)
-        new.discard(run.event_id)  # who brings the same id again, in the same entry, is late
-    return tuple(flags)
+    outcomes = []
+    for entry in entries:
+        flags = []
+        for run in entry.runs:
+            flags.append(run.event_id in new)
+            new.discard(run.event_id)  # who brings the same id again, a little later, is late
+        verdict = Verdict.STORED if any(flags) else Verdict.REPEATED
+        outcomes.append(EntryOutcome(verdict, value=tuple(flags)))
+    return outcomes
 
 
 def put_update(entry: RunUpdate) -> Steps[bool]:
@@ -167,9 +192,8 @@ def _bounds(
 
 
 def _row(run: Run) -> Row:
-    row = [getattr(run, name) for name in RUN_FIELDS]
-    row[_POSTED] = int(run.api_posted)
-    return tuple(row)
+    row: Row = _values(run)
+    return (*row[:_POSTED], int(run.api_posted), *row[_POSTED + 1 :])
 
 
 def _stored(row: Row) -> StoredRun:
@@ -179,7 +203,7 @@ def _stored(row: Row) -> StoredRun:
 
 
 PUTS: Puts = {
-    RunsEntry: Put(put_runs),
+    RunsEntry: Put(put_runs, join=Join(lambda entry: len(entry.runs), put_runs_together)),
     RunUpdate: Put(put_update),
     CommitOfRun: Put(put_commit),
 }

@@ -10,14 +10,19 @@ for values; what a statement has changed, it says by RETURNING.
 The steps of an entry raise `RepeatedError` or `RejectedError` instead of returning, and most do so
 before they have written anything. Those that may have written already are marked
 `may_half_write`, and an adapter takes back what they wrote.
+
+Entries of some kinds that are neighbours in a group can be written by one statement (`Join`): over
+a socket each one spared is a round trip, and on a thread a chance less to wait for Python's lock.
+Such a statement is all or nothing. Where the database refuses it for one entry's sake, an adapter
+writes each by itself, and so finds out which.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from penstock.engine.ledger_port import Verdict
+from penstock.engine.ledger_port import EntryOutcome, Verdict
 
 T = TypeVar("T")
 
@@ -33,11 +38,19 @@ Row = tuple[Any, ...]
 Steps = Generator[Statement, list[Row], T]
 
 
+class Join(NamedTuple):
+    """How several entries of a kind are written at once: by one statement, an outcome for each."""
+
+    rows: Callable[[Any], int]
+    steps: Callable[[Sequence[Any]], Steps[list[EntryOutcome]]]
+
+
 class Put(NamedTuple):
     """How one kind of entry is written. What the steps return is the outcome's value."""
 
     steps: Callable[[Any], Steps[Any]]
     may_half_write: bool = False
+    join: Join | None = None
 
 
 Puts = Mapping[type, Put]

@@ -34,9 +34,10 @@ from penstock.engine.ledger_port import (
     Query,
     Verdict,
 )
-from penstock.storage.ledger.kinds import put_of, steps_of
+from penstock.storage.ledger.kinds import parts_of, put_of, steps_of
 from penstock.storage.ledger.own_thread import OwnThread
 from penstock.storage.ledger.sql import (
+    Join,
     LedgerFaultError,
     RejectedError,
     RepeatedError,
@@ -60,6 +61,10 @@ _REASONS = {
 }
 _STORED = EntryOutcome(Verdict.STORED)
 _UNFIT = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH})
+
+
+class _NotTogetherError(Exception):
+    """One of several entries cannot be stored, and with it none at once."""
 
 
 class SqliteLedger:
@@ -114,7 +119,9 @@ class SqliteLedger:
     # The writing thread.
 
     def _commit(self, group: Sequence[Entry]) -> list[EntryOutcome]:
-        outcomes = self._in_transaction(lambda: [self._put(entry) for entry in group])
+        outcomes = self._in_transaction(
+            lambda: [outcome for part in parts_of(group) for outcome in self._put_part(part)]
+        )
         for outcome in outcomes:
             self._stored += outcome.verdict is Verdict.STORED
             self._repeated += outcome.verdict is Verdict.REPEATED
@@ -150,6 +157,24 @@ class SqliteLedger:
         self._commits += 1
         self._file_bytes = _size(self._path)
         return result
+
+    def _put_part(self, part: Sequence[Entry]) -> list[EntryOutcome]:
+        join = put_of(part[0]).join
+        if join is not None and len(part) > 1:
+            # Refused for one entry's sake, it has changed nothing.
+            with contextlib.suppress(_NotTogetherError):
+                return self._put_joined(join, part)
+        return [self._put(entry) for entry in part]
+
+    def _put_joined(self, join: Join, part: Sequence[Entry]) -> list[EntryOutcome]:
+        try:
+            return _run(self._writer, join.steps(part))
+        except (OverflowError, UnicodeEncodeError):
+            raise _NotTogetherError from None
+        except sqlite3.Error as error:
+            if _code(error) in _UNFIT:
+                raise _NotTogetherError from None
+            raise
 
     def _put(self, entry: Entry) -> EntryOutcome:
         db = self._writer

@@ -6,10 +6,11 @@ from penstock.engine.losses import MAX_SPANS, LossMap, Span, plain_spans, read_s
 from penstock.engine.outcomes import Reason
 
 DISK, POLICY, NETWORK = Reason.DISK_FULL, Reason.POLICY_REFUSED, Reason.UNSENT_NETWORK
+CAMERA = Reason.UNSENT_CAMERA
 
 
 def test_what_nobody_has_read_lies_before_the_next_batch() -> None:
-    """Frames refused unread, or never sent, are placed between the batches around them."""
+    """Frames refused unread are placed between the batches around them."""
     losses = LossMap()
     losses.note(NETWORK)  # before the first batch: nobody knows where
     losses.arrived(0, 900)
@@ -17,6 +18,20 @@ def test_what_nobody_has_read_lies_before_the_next_batch() -> None:
     losses.arrived(5000, 5900)
     losses.arrived(6000, 6900)
     assert losses.spans == (Span(900, 5000, NETWORK),)
+
+
+def test_what_a_client_tells_explains_the_gap_that_its_batch_holds() -> None:
+    """Before the batch that tells, inside it, and behind it where it was sent amid a gap."""
+    losses = LossMap()
+    losses.tell(CAMERA)
+    losses.arrived(0, 900)  # the first one: a gap in it
+    losses.arrived(1000, 1900)
+    losses.tell(CAMERA)
+    losses.arrived(2000, 2300)  # sent while the camera was still blind
+    losses.arrived(4000, 4900)
+    losses.arrived(9000, 9900)  # nobody has told of this one
+    gaps = [(100, 800), (2300, 4000), (4900, 9000)]
+    assert reasons_of(losses.spans, gaps) == {100: "unsent_camera", 2300: "unsent_camera"}
 
 
 def test_a_resumed_map_goes_on() -> None:

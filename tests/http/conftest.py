@@ -171,18 +171,23 @@ def _idle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Callable[..., Any]:
-    """Give the opener of services: (settings by keyword, errors=number of logged ones)."""
+    """Give the opener of services: (settings by keyword, errors=number of logged ones).
+
+    `watchdog` is for a story that takes its time.
+    """
     count = 0
 
     @asynccontextmanager
-    async def opened(*, errors: int = 0, **changes: Any) -> AsyncIterator[Service]:
+    async def opened(
+        *, errors: int = 0, watchdog: float = _WATCHDOG_SECONDS, **changes: Any
+    ) -> AsyncIterator[Service]:
         nonlocal count
         count += 1
         seen = _Errors()
         logging.getLogger().addHandler(seen)
         try:
             # A real-time watchdog: none of this may ever hang.
-            with trio.fail_after(_WATCHDOG_SECONDS):
+            with trio.fail_after(watchdog):
                 settings = _settings(tmp_path / f"data{count}", **changes)
                 async with open_service(settings, dev=True) as service:
                     yield service

@@ -1,6 +1,7 @@
 """Keys of an identity provider: fetched when they are needed, never more often than allowed."""
 
 import json
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,9 +52,9 @@ class Provider:
             raise JwksUnavailableError("away")
         return json.dumps({"keys": self.keys}).encode()
 
-    def verifier(self) -> UserTokenVerifier:
+    def verifier(self, secret: bytes | None = SECRET) -> UserTokenVerifier:
         cache = JwksCache(self.fetch, self, JwksRules(floor_seconds=30, keep_seconds=3600))
-        return UserTokenVerifier(SECRET, issuer="them", audience="us", leeway_seconds=5, keys=cache)
+        return UserTokenVerifier(secret, issuer="them", audience="us", leeway_seconds=5, keys=cache)
 
     def header(self, key: Any, kid: str | None, algorithm: str, **claims: Any) -> bytes:
         now = int(self.unix())
@@ -91,6 +92,24 @@ async def test_the_secret_s_tokens_hold_without_a_fetch() -> None:
     header = provider.header(SECRET, "r", "HS256")
     assert (await verify(verifier, provider, header)).principal_id == ID
     assert provider.fetches == 0
+
+
+async def test_without_a_secret_no_secret_s_token_holds() -> None:
+    """HS256 is refused by its name, whatever it was signed with; the provider's tokens hold."""
+    provider = Provider([listed(EC_ONE, "e")])
+    verifier = provider.verifier(None)
+    for key in (SECRET, b"x", listed(EC_ONE, "e")["x"]):
+        with warnings.catch_warnings(action="ignore"):  # the keys that a forger may try are short
+            header = provider.header(key, "e", "HS256")
+        assert await verify(verifier, provider, header) is Problem.USER_TOKEN_SIGNATURE
+        with pytest.raises(UserTokenRefusedError) as refused:
+            verifier.verify(header, provider.unix())
+        assert refused.value.detail == "the token is not signed with ES256, RS256"
+    assert provider.fetches == 0
+    good = provider.header(EC_ONE, "e", "ES256")
+    assert (await verify(verifier, provider, good)).principal_id == ID
+    with pytest.raises(ValueError, match="must be"):
+        UserTokenVerifier(None, issuer="them", audience="us", leeway_seconds=5)
 
 
 async def test_an_unknown_key_is_fetched_but_not_more_often_than_allowed() -> None:

@@ -379,6 +379,29 @@ async def test_a_final_has_the_figures_of_its_media(talk: Any, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("express_lane", [True])
+async def test_a_silent_session_of_events_is_closed(
+    talk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Provisionally, unless frames of it come; its client's own end takes the final's place."""
+    monkeypatch.setattr("penstock.engine.media.folder.IDLE_AFTER_MS", 0)
+    async with talk(data_dir=tmp_path / "kept") as client:
+        assert (await _pose(client)).status == 202
+        for session in (1, 2):
+            await client.tell(said("play", session, timestamp=moment(-60)), session=session)
+        await client.settle(2)
+        closed = _kept(tmp_path / "kept", 2)
+        assert (closed["status"], closed["provisional"]) == ("abandoned", True)
+        assert (closed["revision"], closed["media_metrics"]["events"]) == (1, 1)
+        await client.tell(said("session_end", 2, data={"reason": "completed"}), session=2)
+        with_frames, without = await _end(client, 1), await _end(client, 2)
+        assert (with_frames.status, with_frames.json["revision"]) == (200, 1)
+        assert (without.status, without.json["revision"]) == (200, 2)
+        ended = _kept(tmp_path / "kept", 2)
+        assert (ended["status"], ended["provisional"]) == ("completed", False)
+        assert ended["media_metrics"]["events"] == 2
+
+
+@pytest.mark.parametrize("express_lane", [True])
 async def test_only_its_principal_ends_a_session_of_events(
     talk: Any, make_token: Callable[..., str]
 ) -> None:

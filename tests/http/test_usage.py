@@ -168,6 +168,28 @@ async def test_reports_at_once_make_one_day_with_all_fields(serve: Any) -> None:
     assert all(value is not None for value in seen)
 
 
+async def test_an_opt_out_amid_reports_holds_for_all_behind_it(serve: Any) -> None:
+    """Each report is taken or told of it; once the opt-out is answered, none is taken any more."""
+    async with client_of(serve) as (client, settings):
+        statuses: list[int] = []
+
+        async def report(number: int) -> None:
+            answer = await client.post("/telemetry", json={"sync_ops": number})
+            statuses.append(answer.status_code)
+            assert answer.status_code == 201 or error_of(answer) == (403, "telemetry_disabled")
+
+        async with trio.open_nursery() as nursery:
+            for number in range(15):
+                nursery.start_soon(report, number)
+            await client.put(SETTINGS, json={"telemetry_opt_in": False})
+            for number in range(1000, 1015):
+                nursery.start_soon(report, number)
+        assert statuses.count(403) >= 15
+    async with open_ledger(settings) as ledger:
+        days = await ledger.read(UsageDays("user-1", 10))
+    assert all((day.counters.sync_ops or 0) < 1000 for day in days)
+
+
 async def test_nothing_of_a_refused_body_is_kept_anywhere(
     serve: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -207,6 +207,12 @@ def test_missing_and_shared_secrets_are_found(settings: Settings) -> None:
     assert "PENSTOCK_USER_JWT_SECRET" in missing.advice
     dev = finding("secrets", changed(settings, user_jwt_secret=None), dev=True)
     assert dev.state is State.OK
+    provided = changed(settings, user_jwt_secret=None, jwks_url="https://id.example/keys")
+    names = finding("secrets", provided)
+    assert (names.state, names.seen) == (State.PROBLEM, "not set: actor_hash_secret")
+    assert finding("secrets", provided, dev=True).seen.startswith("user_jwt_secret: made")
+    whole = changed(provided, actor_hash_secret=SecretStr("a" * 32))
+    assert finding("secrets", whole).state is State.OK
     shared = finding(
         "distinct secrets", changed(settings, user_jwt_secret=settings.service_jwt_secret)
     )

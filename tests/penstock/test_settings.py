@@ -320,6 +320,35 @@ def test_missing_secrets_are_told_with_how_to_make_one(tmp_path: Path) -> None:
     assert all("openssl rand -hex 32" in line and "PENSTOCK_" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("given", "lacking"),
+    [
+        ({}, ["user_jwt_secret"]),
+        ({"user_jwt_secret": LONG}, []),
+        ({"jwks_url": "https://id.example/keys"}, ["actor_hash_secret"]),
+        ({"jwks_url": "https://id.example/keys", "actor_hash_secret": LONG}, []),
+        ({"jwks_url": "https://id.example/keys", "user_jwt_secret": LONG}, []),
+        ({"actor_hash_secret": LONG}, ["user_jwt_secret"]),
+        # What is given and wrong is told as wrong, and nothing else is asked for in its place.
+        ({"jwks_url": "http://id.example/keys"}, ["jwks_url", "actor_hash_secret"]),
+        ({"jwks_url": "https://id.example/keys", "user_jwt_secret": "x"}, ["user_jwt_secret"]),
+    ],
+    ids=str,
+)
+def test_people_s_tokens_need_a_secret_or_a_provider(
+    tmp_path: Path, given: dict[str, str], lacking: list[str]
+) -> None:
+    """With a provider's keys no user secret is asked for, but the one that would follow from it."""
+    given |= {"session_secret": LONG, "service_jwt_secret": LONG}
+    environ = {f"PENSTOCK_{name.upper()}": value for name, value in given.items()}
+    lines: tuple[str, ...] = ()
+    try:
+        load_settings({}, environ=environ, cwd=tmp_path, dev=False)
+    except SettingsError as error:
+        lines = error.lines
+    assert [line.partition(":")[0] for line in lines] == lacking
+
+
 def test_a_command_can_ask_for_one_secret_only(tmp_path: Path) -> None:
     """What a command does not use, it does not miss."""
     environ = {"PENSTOCK_USER_JWT_SECRET": LONG}

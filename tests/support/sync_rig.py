@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
+from jsonschema import Draft202012Validator
 
 from penstock.engine.ledger_port import EntryOutcome, Ledger
 from penstock.engine.sync.records import Rollups, SyncBatchEntry
@@ -24,6 +25,9 @@ _numbers = itertools.count(1)
 def example(name: str) -> Any:
     """Read one of the contract's documents."""
     return orjson.loads((EXAMPLES / f"{name}.json").read_bytes())
+
+
+ACKS = Draft202012Validator(example("ack_schema"))
 
 
 def batch(*, device: str = DEVICE, batch_id: str | None = None, **arrays: Any) -> dict[str, Any]:
@@ -70,9 +74,23 @@ def source(number: int = 1, **changes: Any) -> dict[str, Any]:
     return {**made, "source_id": f"src_{number:024x}", **changes}
 
 
+def ack_of(answer: Any) -> Any:
+    """Take an answer for an acknowledgement that collectors can read."""
+    assert answer.status_code == 200, answer.text
+    ACKS.validate(answer.json())
+    return answer.json()
+
+
+def error_of(answer: Any) -> tuple[int, str]:
+    """Take an answer for an error that collectors can show."""
+    assert len(answer.content) < 200
+    assert answer.headers["content-type"] == "application/json"
+    return answer.status_code, answer.json()["error"]
+
+
 def entry_of(document: dict[str, Any], user: str, attempt: str | None = None) -> SyncBatchEntry:
     """Make the ledger's entry of a batch, as the surface does."""
-    read = read_batch(orjson.dumps(document), 10_000)
+    read = read_batch(orjson.dumps(document), 10_000, 1_000_000)
     return SyncBatchEntry(
         user,
         read.device_id,

@@ -116,6 +116,10 @@ class Delivery:
             self._news.notify_all()
         self._thread.join(seconds)
 
+    def disown(self) -> None:
+        """Let go, in a child after a fork, of what is the parent's."""
+        self._lease.release()
+
     @property
     def stopped(self) -> bool:
         """Say whether the thread has ended."""

@@ -8,6 +8,9 @@ is a small SQLite database: additions by several processes and a kill at any mom
 
 Only one process at a time delivers from a file (see `Lease`), or records could overtake each other.
 A file that is damaged is put aside, one that cannot be used is replaced by memory; both are logged.
+
+SQLite keeps the state of open files for its process, and a child would inherit it: so the file is
+closed before a fork and opened again after it.
 """
 
 import contextlib
@@ -61,6 +64,8 @@ class Outbox:
         self._max_pages = max(16, max_bytes // _PAGE_BYTES)
         self._wait_seconds = wait_seconds
         self._lock = Lock()
+        self._in_memory = False
+        self._at_fork = self._closed = False
         self._db = self._open()
 
     def add(self, kind: str, path: str, body: str) -> None:
@@ -116,7 +121,23 @@ class Outbox:
     def close(self) -> None:
         """Close the file. What it holds stays."""
         with self._lock:
+            self._closed = True
             self._db.close()
+
+    def before_fork(self) -> None:
+        """Close the file for the moment of a fork, unless it is in use for too long."""
+        if self._closed or self._in_memory:
+            return
+        self._at_fork = self._lock.acquire(timeout=self._wait_seconds / 2)
+        if self._at_fork:
+            self._db.close()
+
+    def after_fork(self) -> None:
+        """Open it again, in the process that goes on with it."""
+        if self._at_fork:
+            self._at_fork = False
+            self._db = self._open()
+            self._lock.release()
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
@@ -160,6 +181,7 @@ class Outbox:
 
     def _open_memory(self, error: Exception) -> sqlite3.Connection:
         logger.warning("%s cannot be used, records wait in memory: %s", self.path, error)
+        self._in_memory = True
         return self._prepared(":memory:")
 
     def _prepared(self, name: str) -> sqlite3.Connection:

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 from uuid import uuid4
+from weakref import WeakSet
 
 from penstock.client.delivery import RUNS_PATH, Delivery
 from penstock.client.errors import ClientError, UnsuitableError
@@ -36,6 +37,7 @@ from penstock.client.reports import RUN_FIELDS, UPDATE_FIELDS, as_json, now, sui
 logger = logging.getLogger(__name__)
 
 DEFAULT_URL = "http://localhost:8765"
+_INHERITED = "this client is of the process before the fork: make one in the child"
 
 
 @dataclass(slots=True, frozen=True)
@@ -93,6 +95,9 @@ class RunClient:
             wait_seconds=timeout,
         )
         self._delivery = Delivery(self._outbox, exchange, pace or Pace(), batch)
+        # A child after a fork has neither the thread nor the right to the file.
+        self._inherited = False
+        _open_clients.add(self)
         # An agent that just ends still has its last reports delivered, if the service is there.
         atexit.register(self.close)
 
@@ -144,7 +149,7 @@ class RunClient:
         """Say what became of the records."""
         held = -1
         with contextlib.suppress(ClientError):
-            if not self._closed:
+            if not self._closed and not self._inherited:
                 held = self._outbox.count()
         delivery = self._delivery
         trouble = self._trouble or delivery.trouble
@@ -152,11 +157,15 @@ class RunClient:
 
     def flush(self, timeout: float | None = None) -> bool:
         """Try at once to deliver what is held; say whether nothing is left in time."""
+        if self._inherited:
+            return False
         self._delivery.stir()
         return self._delivery.wait_empty(self._timeout if timeout is None else timeout)
 
     def close(self, timeout: float | None = None) -> None:
         """Flush, and end. What is left stays in the buffer, for the next client."""
+        if self._inherited:
+            return
         with self._guard:
             if self._closed:
                 return
@@ -167,6 +176,17 @@ class RunClient:
         self._delivery.stop(max(0.01, deadline - time.monotonic()))
         if self._delivery.stopped:
             self._outbox.close()
+        _open_clients.discard(self)
+
+    def _before_fork(self) -> None:
+        self._outbox.before_fork()
+
+    def _after_fork(self, *, in_child: bool) -> None:
+        if not in_child:
+            self._outbox.after_fork()
+            return
+        self._inherited = True
+        self._delivery.disown()
 
     def __enter__(self) -> Self:
         return self
@@ -187,7 +207,7 @@ class RunClient:
             if wrong:
                 self._complain(UnsuitableError("; ".join(wrong)))
             if sent:
-                self._outbox.add(kind, path, as_json(sent))  # which fails once that is closed
+                self._own_outbox().add(kind, path, as_json(sent))  # which fails once it is closed
                 self._delivery.stir()
         except UnsuitableError:
             raise  # it was asked for
@@ -197,6 +217,11 @@ class RunClient:
             self._complain(cause)
             return False
         return True
+
+    def _own_outbox(self) -> Outbox:
+        if self._inherited:
+            raise ClientError(_INHERITED)
+        return self._outbox
 
     def _complain(self, error: ClientError) -> None:
         self._trouble = str(error)
@@ -254,6 +279,31 @@ class ReportedRun:
         }
         path = f"{self._path}/associate-commit"
         return self._client._report("commit", path, fields, frozenset(fields))  # noqa: SLF001
+
+
+_open_clients: WeakSet[RunClient] = WeakSet()
+
+
+def _before_fork() -> None:
+    for client in list(_open_clients):
+        client._before_fork()  # noqa: SLF001
+
+
+def _after_fork_in_parent() -> None:
+    for client in list(_open_clients):
+        client._after_fork(in_child=False)  # noqa: SLF001
+
+
+def _after_fork_in_child() -> None:
+    for client in list(_open_clients):
+        client._after_fork(in_child=True)  # noqa: SLF001
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
 
 def default_buffer() -> Path:

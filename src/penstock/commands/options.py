@@ -47,7 +47,7 @@ def settings_in_force(
     flags: Mapping[str, object],
     *,
     dev: bool,
-    required: Collection[str],
+    required: Collection[str] | None,
     dev_secrets: Callable[[Path], Mapping[str, str]] = ensure_dev_secrets,
 ) -> tuple[Settings, Mapping[str, str]]:
     """Load the settings from these flags, this process's environment and this folder's file."""

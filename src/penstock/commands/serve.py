@@ -11,7 +11,6 @@ import typer
 
 from penstock.commands.options import Config, DatabaseUrl, DataDir, Dev, settings_in_force
 from penstock.errors import StartupError
-from penstock.settings import REQUIRED_SECRETS
 
 _CANNOT_LISTEN = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
 
@@ -59,7 +58,7 @@ def serve(
         "log_level": log_level,
         "log_format": log_format,
     }
-    settings, sources = settings_in_force(flags, dev=dev, required=REQUIRED_SECRETS)
+    settings, sources = settings_in_force(flags, dev=dev, required=None)
     # Here and not above: the other commands need neither the server nor its second of imports.
     from penstock.service import run_service  # noqa: PLC0415
 

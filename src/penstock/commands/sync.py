@@ -87,10 +87,7 @@ def sync(
     from penstock.sync.folder import read_folder  # noqa: PLC0415
     from penstock.sync.store import open_store  # noqa: PLC0415
 
-    if (sink is Sink.FILE) != (output is not None):
-        raise StartupError("--output: it goes with --sink file, and that needs it")
-    if verify and sink is not Sink.HTTP:
-        raise StartupError("--verify: it needs --sink http")
+    _check(folder, sink, output, verify=verify)
     found = read_folder(folder)
     for fault in found.faults:
         typer.echo(f"penstock: {fault}", err=True)
@@ -125,6 +122,20 @@ def sync(
             store.note_sent(sink.value, target, going)
     if found.faults:
         raise typer.Exit(1)
+
+
+def _check(folder: Path, sink: Sink, output: Path | None, *, verify: bool) -> None:
+    """Refuse options that do not go together."""
+    from penstock.sync.folder import is_read  # noqa: PLC0415  as above
+
+    if (sink is Sink.FILE) != (output is not None):
+        raise StartupError("--output: it goes with --sink file, and that needs it")
+    if output is not None and is_read(output) and output.resolve().is_relative_to(folder.resolve()):
+        raise StartupError(
+            f"--output: {output}: it lies in the folder of records, where it would be read as one"
+        )
+    if verify and sink is not Sink.HTTP:
+        raise StartupError("--verify: it needs --sink http")
 
 
 def _send(
@@ -183,9 +194,12 @@ def _write(batches: "Sequence[Batch]", output: Path | None) -> None:
 
 
 def _target(sink: Sink, output: Path | None, url: str) -> str:
+    from penstock.sync.sender import BATCHES_PATH  # noqa: PLC0415  as above
+
     match sink:
         case Sink.HTTP:
-            return url.rstrip("/")
+            # The same service, whether its address or that of its route is given.
+            return url.rstrip("/").removesuffix(BATCHES_PATH)
         case Sink.FILE:
             return str((output or Path()).resolve())
         case Sink.STDOUT:

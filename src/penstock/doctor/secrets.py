@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
-from penstock.dev import DEV_SECRETS_FILE, is_loopback, read_dev_secrets
+from penstock.dev import DEV_SECRET_NAMES, DEV_SECRETS_FILE, is_loopback, read_dev_secrets
 from penstock.doctor.finding import Finding, Machine, ok, problem, warning
 from penstock.errors import StartupError
 from penstock.rotation import RECORD_FILE, next_record, read_record
-from penstock.settings import REQUIRED_SECRETS, SECRET_NAMES, Settings, secret_bytes
+from penstock.settings import SECRET_NAMES, Settings, missing_secrets, secret_bytes
 
 _MAKE = "make one by `openssl rand -hex 32`"
 
@@ -23,7 +23,7 @@ def check_secrets(settings: Settings, machine: Machine, *, dev: bool) -> Iterato
         if name not in {"database_url", "maxmind_license_key"}
         if (secret := getattr(settings, name)) is not None
     }
-    missing = [name for name in REQUIRED_SECRETS if name not in in_force]
+    missing = missing_secrets(settings, DEV_SECRET_NAMES if dev else None)
     if not missing:
         yield ok("secrets", f"{len(in_force)} are set and long enough")
     elif dev:

@@ -7,7 +7,7 @@ from penstock.engine.sync.ack import Counts, Rejection, no_counts
 from penstock.engine.sync.settle import RecordKey
 from penstock.sync.batches import Batch
 from penstock.sync.folder import LocalRecord
-from penstock.sync.sender import Sender
+from penstock.sync.sender import Sender, Sent
 from penstock.sync.store import SyncStore
 
 
@@ -59,18 +59,26 @@ def send_all(
             ):
                 for plural, count in its.items():
                     mine[plural] += count
-            refused = {(one.kind, one.id) for one in sent.ack.rejected}
-            store.note_sent(
-                sink,
-                target,
-                [
-                    record
-                    for record in sent.batch.records
-                    if (record.kind.value, record.record_id) not in refused
-                ],
-            )
+            store.note_sent(sink, target, _taken(sent))
         told(len(batch.records))
     return report
+
+
+def _taken(sent: Sent) -> list[LocalRecord]:
+    """Give the records that the service has now.
+
+    Of a kind of which it refuses one without its id, none is taken for sent: it may be any.
+    """
+    refused = {(one.kind, one.id) for one in sent.ack.rejected}
+    unknown = {
+        kind
+        for kind, _ in refused - {(one.kind.value, one.record_id) for one in sent.batch.records}
+    }
+    return [
+        record
+        for record in sent.batch.records
+        if record.kind.value not in unknown and (record.kind.value, record.record_id) not in refused
+    ]
 
 
 def compare_counts(records: list[LocalRecord], remote: Counts) -> list[tuple[str, int, int]]:

@@ -2,8 +2,8 @@
 
 Every `*.json` and `*.jsonl` below it is read, in the order of their names. A JSON document is one
 record, a list of them, or a whole batch; a `.jsonl` has one record a line. What a record is, its
-`schema_version` says. Of a record that comes twice the last one holds. What is no valid record is
-told by its place, and left out.
+`schema_version` says. Of a record that comes twice the last one holds. What is no valid record, by
+the service's own rules, is told by its place, and left out.
 """
 
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-from pydantic import ValidationError
 
+from penstock.engine.sync.ack import Rejection
 from penstock.engine.sync.canonical import NotCanonicalError, canonical, digest
 from penstock.engine.sync.kinds import BATCH_VERSION, RecordKind
 from penstock.engine.sync.settle import RecordKey
 from penstock.errors import StartupError
-from penstock.http.sync.records import MODELS
+from penstock.http.sync.reading import read_record
 from penstock.sync.privacy import stripped
 
 _KINDS = {kind.schema_version: kind for kind in RecordKind}
@@ -52,7 +52,7 @@ def read_folder(folder: Path) -> LocalRecords:
         raise StartupError(f"{folder}: there is no such folder")
     found = LocalRecords()
     known: dict[RecordKey, LocalRecord] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in {".json", ".jsonl"}):
+    for path in sorted(path for path in folder.rglob("*") if is_read(path) and path.is_file()):
         for place, plain in _documents(path, found.faults):
             record = _read(place, plain, found.faults)
             if record is not None:
@@ -60,6 +60,11 @@ def read_folder(folder: Path) -> LocalRecords:
     order = list(RecordKind)
     found.records = sorted(known.values(), key=lambda record: order.index(record.kind))
     return found
+
+
+def is_read(path: Path) -> bool:
+    """Say whether a file of this name would be read for records."""
+    return path.suffix in {".json", ".jsonl"}
 
 
 def _documents(path: Path, faults: list[str]) -> Iterator[tuple[str, Any]]:
@@ -97,14 +102,12 @@ def _read(place: str, plain: Any, faults: list[str]) -> LocalRecord | None:  # n
         faults.append(f"{place}: its schema_version is none of {', '.join(_KINDS)}")
         return None
     try:
-        MODELS[kind].model_validate(plain)
+        judged = read_record(kind, plain)
+        if isinstance(judged, Rejection):
+            faults.append(f"{place}: {kind.value}: {judged.reason}")
+            return None
         body = canonical(stripped(kind, plain))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        faults.append(f"{place}: {kind.value}: {where}: {first['msg']}")
-        return None
     except NotCanonicalError as error:
         faults.append(f"{place}: {kind.value}: {error}")
         return None
-    return LocalRecord(kind, plain[kind.id_field], digest(body), body)
+    return LocalRecord(kind, judged.record_id, digest(body), body)

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from media_session import SESSION, good_session, told
+from penstock.engine.checkpoint import SessionIdentity
 from penstock.engine.ledger_port import EntryOutcome, LedgerReason, LedgerUnavailableError, Verdict
 from penstock.engine.media.folder import LOOK_SECONDS, PORTION, MediaFolder
 from penstock.engine.media.metrics import MediaStatus, media_metrics
@@ -18,6 +19,7 @@ from penstock.engine.media.records import (
     DueMediaSessions,
     MediaEventsOf,
     MediaFoldEntry,
+    MediaOwnerOf,
     StoredMediaEvent,
 )
 from penstock.engine.media.rollup import NOWHERE, standing_of
@@ -63,6 +65,8 @@ class World:
             self.looks += 1
             assert query.now_unix_ms == self.now_ms
             return self.due[: query.limit]
+        if isinstance(query, MediaOwnerOf):
+            return SessionIdentity(query.session_id, "ann", "clinic")
         assert isinstance(query, MediaEventsOf)
         return self.events[query.session_id]
 
@@ -119,6 +123,31 @@ async def test_what_is_over_is_counted_so(given: dict[str, Any], status: MediaSt
     assert fold.standing is not None
     assert fold.standing.status is status
     assert fold.closed is (status is MediaStatus.ABANDONED)
+
+
+async def test_a_silent_session_is_closed_first() -> None:
+    """Its owner and the time of its last event are told, and it stays due until it is closed."""
+    silent = NOW_MS - IDLE_AFTER_MS
+    names = ["silent", "ended", "live"]
+    due = [
+        one("silent", last_received_unix_ms=silent),
+        one("ended", last_received_unix_ms=silent, ended=True),
+        one("live"),
+    ]
+    world = World({name: stored(replace(told("play", 0), session_id=name)) for name in names}, due)
+    asked: list[tuple[SessionIdentity, float]] = []
+
+    async def close(owner: SessionIdentity, heard_unix: float) -> bool:
+        await trio.lowlevel.checkpoint()
+        asked.append((owner, heard_unix))
+        return len(asked) == 2
+
+    folder = world.folder(close_silent=close)
+    assert await folder.fold_portion() == 2
+    assert [session.session_id for session in world.due] == ["silent"]
+    assert await folder.fold_portion() == 1
+    assert world.due == []
+    assert asked == [(SessionIdentity("silent", "ann", "clinic"), silent / 1000)] * 2
 
 
 async def test_one_that_is_refused_does_not_stand_in_the_way() -> None:

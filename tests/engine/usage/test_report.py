@@ -75,3 +75,31 @@ def test_foreign_fields_come_before_wrong_types_and_are_named() -> None:
     many = refused({f"{number:060}": 1 for number in range(300)})
     assert len(many.message) < 600
     assert many.message.endswith("and 290 more")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Memory_Count",
+        "memory_count ",
+        "memory\u200b_count",
+        "memory_\u0441ount",  # a Cyrillic letter
+        "\uff4demory_count",  # one of full width, which normalising would make the same
+        "memory_count\0",
+        "memory-count",
+        "__proto__",
+        "",
+    ],
+    ids=ascii,
+)
+def test_a_name_is_on_the_list_or_it_is_not(name: str) -> None:
+    """Neither case, nor space, nor a letter that looks the same; null is no excuse."""
+    assert refused({name: None}).fault is UsageFault.NON_AGGREGATE
+
+
+@pytest.mark.parametrize("value", [{"x": "planted"}, ["planted"], "planted", 2.0**70, "5"], ids=str)
+def test_a_listed_name_carries_nothing_but_its_count(value: object) -> None:
+    """Nothing nested, no text, and the refusal repeats none of it."""
+    fault = refused({"memory_count": value})
+    assert fault.fault is UsageFault.INVALID
+    assert "planted" not in fault.message

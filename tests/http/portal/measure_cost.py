@@ -2,7 +2,7 @@
 
 Run it from the root of the tree:
 
-    PYTHONPATH=tests/support python tests/http/portal/measure_cost.py
+    PYTHONPATH=tests/support python tests/http/portal/measure_cost.py [FRAMES A BATCH]…
 
 A page in Chromium is fed with a synthetic patient's frames, ten batches a second instead of one,
 so that a short run holds many. The browser's own count of the time its main thread was busy
@@ -12,9 +12,11 @@ is measured beside it: the same feeding, and a bare `fetch` of as many bytes wit
 """
 
 import base64
+import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -26,7 +28,7 @@ from penstock.bench.traits import draw_traits
 from portal_rig import CHROMIUM, NO_CHROMIUM, Browsers, page_server, recorder
 
 SECONDS = 3.0
-ROUNDS = 3
+ROUNDS = 5
 BATCHES_PER_SECOND = 10
 _FEED = """async ([options, encoded, frames, milliseconds]) => {
   const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
@@ -99,12 +101,13 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def measure() -> None:
+def measure(sizes: Sequence[int]) -> None:
     """Print one line a way of working and size of batch: medians of the rounds."""
     browsers = Browsers()
-    say(f"{platform.machine()}, Python {platform.python_version()}, {SECONDS:g} s a run")
+    chromium = browsers.tell(lambda browser: browser.version)
+    say(f"Chromium {chromium}, {platform.machine()}, {os.cpu_count()} cores, {SECONDS:g} s a run")
     with page_server() as portal, recorder(time.monotonic) as service:
-        for fps in (10, 30):
+        for fps in sizes:
             encoded = _landmarks(fps)
             idle: list[float] = []
             runs: dict[str, list[Run]] = {}
@@ -156,4 +159,4 @@ def measure() -> None:
 if __name__ == "__main__":
     if CHROMIUM is None:
         raise SystemExit(NO_CHROMIUM)
-    measure()
+    measure([int(size) for size in sys.argv[1:]] or (10, 30))

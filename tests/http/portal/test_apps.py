@@ -1,6 +1,7 @@
 """What an app has of the client beside frames: tokens of Core, hidden pages, closing."""
 
 import base64
+import gzip
 import time
 from collections.abc import Callable
 from typing import Any
@@ -100,3 +101,35 @@ async def test_a_closed_session_is_silent(visit: Visit, recording: Recorder) -> 
     assert await visit(recording.url, story) == (False, ["closed", "live"])
     (batch,) = recording.of(POSE)
     assert batch.headers["authorization"].endswith("b")
+
+
+async def test_a_page_that_may_come_back_goes_on(visit: Visit, recording: Recorder) -> None:
+    """Put into the browser's cache it sends what it has and ends nothing; back again it goes on."""
+
+    def story(page: Page) -> Any:
+        options = {"url": recording.url, "sessionId": SESSION, "token": _token("a")}
+        options |= {"batchSeconds": 0.1, "endOnLeave": "abandoned"}
+        page.evaluate("(options) => open_session(options)", options)
+        page.evaluate("window.turn = (how) => dispatchEvent(new PageTransitionEvent(how,"
+                      " { persisted: true }))")  # fmt: skip
+        page.evaluate("feed(0, 4); turn('pagehide')")
+        until(page, "session.statistics().batchesAccepted === 1")
+        # What a page in the cache has under way is cut off: the next try would be far away.
+        recording.script = lambda _: Reply(0)
+        page.evaluate("feed(4, 3)")
+        until(page, "session.state === 'offline'")
+        recording.script = accept
+        page.evaluate("turn('pageshow')")
+        until(page, "session.statistics().batchesAccepted === 2")
+        # The test's own page is left for good afterwards.
+        return page.evaluate("session.statistics()"), [seen.path for seen in recording.seen]
+
+    statistics, asked = await visit(recording.url, story)
+    assert set(asked) == {POSE}
+    assert statistics["state"] == "live"
+    assert (statistics["framesAttempted"], statistics["framesBuffered"]) == (7, 0)
+    # Those of the page that was put away came again, as an overlap: nobody had seen the answer.
+    assert statistics["framesDropped"] == dict.fromkeys(statistics["framesDropped"], 0)
+    left, again = recording.of(POSE)[:2]
+    assert len(left.body) == 10 + 5 + 9 + 4 * 532 + 8  # stored, not compressed: at once
+    assert int.from_bytes(gzip.decompress(again.body)[1:5], "little") == 4

@@ -147,9 +147,12 @@ async def test_a_clip_that_stalls_is_told_from_start_to_end(
         "milestone",
         "milestone",
         "milestone",
+        "pause",
         "session_end",
     ]
-    start, play, _, stall, stalled, _, seek, again, *milestones, end = (e["data"] for e in events)
+    start, play, _, stall, stalled, _, seek, again, *milestones, over, end = (
+        e["data"] for e in events
+    )
     assert start["total_duration_seconds"] == pytest.approx(CLIP_SECONDS, abs=0.01)
     assert start["heartbeat_interval_ms"] == 10_000
     assert (start["ttfb_ms"], start["initial_bitrate"]) == (42, 900_000)
@@ -163,6 +166,7 @@ async def test_a_clip_that_stalls_is_told_from_start_to_end(
     assert seek["to_seconds"] == pytest.approx(1.7, abs=0.01)
     assert seek["from_seconds"] < 1.5
     assert [milestone["percent"] for milestone in milestones] == [50, 75, 100]
+    assert over["position_seconds"] == pytest.approx(CLIP_SECONDS, abs=0.01)
     assert end["reason"] == "completed"
     elapsed = [event["data"]["elapsed_ms"] for event in events]
     assert elapsed == sorted(elapsed)
@@ -237,3 +241,46 @@ async def test_events_are_sent_until_they_are_answered(visit: Visit, recording: 
     assert kinds == ["play", "play", "play", "seek", "pause", "play"]
     assert (statistics["eventsSent"], statistics["eventsDropped"]) == (2, 2)
     assert refused is False
+
+
+async def test_a_player_that_plays_is_heard_of_every_ten_seconds(
+    visit: Visit, recording: Recorder, portal: PageServer
+) -> None:
+    """Heartbeats tell how it plays; in a pause there are none. The page's timers are the test's."""
+    portal.more["/whole.wav"] = ("audio/wav", _clip())
+
+    def story(page: Page) -> None:
+        page.clock.install()
+        page.reload()
+        until(page, "window.open_session !== undefined")
+        page.evaluate("document.querySelector('video').loop = true")
+        _attach(page, recording, "/whole.wav")
+        _await(page, recording, "play")
+        answered = "session.statistics().eventsQueued === 0"
+        until(page, answered)
+        for _ in range(2):
+            page.clock.run_for(10_000)
+            until(page, answered)
+        page.evaluate("video.pause()")
+        _await(page, recording, "pause")
+        until(page, answered)
+        page.clock.run_for(30_000)
+        page.evaluate("watched.detach()")
+        until(page, answered)
+
+    await visit(recording.url, story)
+    events = _events(recording)
+    kinds = [event["event"] for event in events if event["event"] != "milestone"]
+    assert kinds == [
+        "session_start",
+        "play",
+        "heartbeat",
+        "heartbeat",
+        "pause",
+        "session_end",
+    ]
+    beats = [event["data"] for event in events if event["event"] == "heartbeat"]
+    for beat in beats:
+        assert (beat["playing"], beat["playback_rate"], beat["bitrate"]) == (True, 1, 900_000)
+        assert 0 <= beat["buffer_length_ms"] <= 1000 * CLIP_SECONDS
+    assert beats[1]["elapsed_ms"] - beats[0]["elapsed_ms"] >= 10_000

@@ -16,7 +16,9 @@ from penstock.http.health import Readiness
 from penstock.http.meters import RequestMeter
 from penstock.http.runs.gate import Gate
 from penstock.http.runs.names import KEPT_SECONDS, NamesCache
-from penstock.http.runs.surface import Runs, RunsLimits, StoreFacts
+from penstock.http.runs.reading import StoreFacts
+from penstock.http.runs.surface import Runs
+from penstock.http.runs.writing import RunsLimits
 
 PATH = "/api/v1/runs"
 RunOf = Callable[..., dict[str, Any]]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 PATH = "/api/v1/runs"
 RunOf = Callable[..., dict[str, Any]]
@@ -247,6 +248,22 @@ async def test_a_body_that_is_none_is_refused(agent: Any) -> None:
             assert reply.status == 422, body
             assert reply.json["detail"][0]["type"] == kind
             assert reply.json["detail"][0]["loc"][0] == "body"
+            assert b"RunBody" not in reply.body
+
+
+async def test_a_run_is_found_by_whatever_id_it_was_given(agent: Any) -> None:
+    """Slashes, dots, question marks, quotes and words of the routes are letters of an id."""
+    commit = {"commit_hash": "abc1234", "commit_source": "ci"}
+    async with agent() as client:
+        for event_id in ("2026/01/05", "a//b", "..", "batch", "x?y#z", "' OR 1=1 --", "ä%2F"):
+            assert (await client.post(event_id=event_id)).json["status"] == "created"
+            one = f"{PATH}/{quote(event_id, safe='')}"
+            assert (await client.ask("GET", one)).json["event_id"] == event_id
+            assert (await client.ask("PATCH", one, {"status": "success"})).status == 200
+            assert (await client.ask("POST", f"{one}/associate-commit", commit)).status == 200
+            assert (await client.ask("GET", f"{one}/commit-url")).json == {"commit_url": None}
+            assert (await client.ask("GET", f"{one}/repo-url")).json == {"repo_url": None}
+        assert all(run["status"] == "success" for run in (await client.query()).json)
 
 
 UNFIT = [b"%d" % 2**64, b"%d" % (-(2**63) - 1), b'{"deep": [1%b]}' % (b"0" * 30)]

@@ -4,29 +4,13 @@ from typing import Any
 
 import orjson
 import pytest
-from jsonschema import Draft202012Validator
 
 from penstock.engine.sync.ack import no_counts
 from penstock.http.cold_routes import Call
 from penstock.http.sync.reading import read_batch
-from sync_rig import DEVICE, batch, event, example, source, summary
+from sync_rig import DEVICE, ack_of, batch, error_of, event, example, source, summary
 
-ACKS = Draft202012Validator(example("ack_schema"))
 EXPECTED = example("expected")
-
-
-def ack_of(answer: Any) -> Any:
-    """Take an answer for an acknowledgement that collectors can read."""
-    assert answer.status_code == 200, answer.text
-    ACKS.validate(answer.json())
-    return answer.json()
-
-
-def error_of(answer: Any) -> tuple[int, str]:
-    """Take an answer for an error that collectors can show."""
-    assert len(answer.content) < 200
-    assert answer.headers["content-type"] == "application/json"
-    return answer.status_code, answer.json()["error"]
 
 
 async def test_the_contract_s_cases_are_acknowledged_as_it_says(collect: Any) -> None:
@@ -172,6 +156,24 @@ async def test_a_batch_over_the_limit_is_split_by_the_client(collect: Any) -> No
         assert (await collector.get("status"))["mirrorCounts"] == no_counts()
 
 
+async def test_a_batch_of_many_sums_is_split_by_the_client(collect: Any) -> None:
+    """What a transaction costs is the sums that it changes, whether of records or of models."""
+    of_many = batch(summaries=[summary(n, day=f"2026-01-{n:02}") for n in range(1, 31)])
+    models = {f"model-{number}": 1 for number in range(60)}
+    of_models = batch(summaries=[summary(1, models=models)])
+    async with collect(sync_batch_sums=150) as collector:
+        for document in (of_many, of_models):
+            answer = await collector.send(document)
+            assert error_of(answer) == (413, "sync_batch_too_large")
+            assert "sync_batch_sums" in answer.json()["message"]
+        assert (await collector.get("status"))["mirrorCounts"] == no_counts()
+        half = of_many | {"summaries": of_many["summaries"][:15]}
+        assert ack_of(await collector.send(half))["accepted"]["summaries"] == 15
+        # As many records that change the same sums are no more than one.
+        same = batch(summaries=[summary(100 + number) for number in range(200)])
+        assert ack_of(await collector.send(same))["accepted"]["summaries"] == 200
+
+
 async def test_an_id_with_other_content_is_a_conflict(collect: Any) -> None:
     """The first batch stands; order of keys is no other content."""
     async with collect() as collector:
@@ -241,7 +243,7 @@ async def test_only_a_loopback_address_reaches_the_twin(peer: str, status: int) 
     from penstock.http.sync.surface import SyncLimits, SyncSurface  # noqa: PLC0415
 
     nobody: Any = None
-    limits = SyncLimits(1, 1, 1.0)
+    limits = SyncLimits(1, 1, 1, 1.0)
     surface = SyncSurface(DeviceGate(nobody), nobody, nobody, nobody, nobody, limits)
     call = Call("POST", "/v1/sync/batches", {}, {}, {}, peer, "id", nobody)
     with pytest.raises(PlainError) as refused:
@@ -253,5 +255,5 @@ def test_reading_keeps_what_it_does_not_know() -> None:
     """Keys of a later version are part of the record, at every level."""
     record = summary(1, later={"x": [1]})
     record["usage"]["later"] = 2
-    (submitted,) = read_batch(orjson.dumps(batch(summaries=[record], later=1)), 10).submitted
+    (submitted,) = read_batch(orjson.dumps(batch(summaries=[record], later=1)), 10, 1000).submitted
     assert orjson.loads(submitted.body) == record

@@ -107,6 +107,6 @@ def test_reading_a_body_ends_in_a_batch_or_a_refusal(wild: Any, data: st.DataObj
 def attempt(body: bytes) -> ReadBatch | PlainError:
     """Read a body; anything but these two ends the test."""
     try:
-        return read_batch(body, 100)
+        return read_batch(body, 100, 1000)
     except PlainError as error:
         return error

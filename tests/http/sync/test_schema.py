@@ -53,7 +53,7 @@ def broken(document: Any) -> Iterator[tuple[Any, Any, Any]]:
 def taken(document: Any) -> bool:
     """Say whether the service would take all of a batch."""
     try:
-        return not read_batch(orjson.dumps(document), 100).rejected
+        return not read_batch(orjson.dumps(document), 100, 1000).rejected
     except PlainError:
         return False
 

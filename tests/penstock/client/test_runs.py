@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from penstock.client import BufferFullError, RunClient, TrioRunClient, Unsuitabl
 from penstock.client.git import git_facts
 
 Make = Callable[..., RunClient]
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "report-runs.md"
 
 
 def test_a_run_from_start_to_end(service: Any, make_client: Make) -> None:
@@ -352,6 +355,56 @@ def test_an_agent_that_just_ends_has_delivered(service: Any, tmp_path: Path) -> 
     buffer = tmp_path / "ending.sqlite3"
     subprocess.run([sys.executable, "-c", code, service.url, buffer], check=True, timeout=30)
     assert [run["status"] for run in service.runs.values()] == ["success"]
+
+
+FORKING = """
+import os, sys
+from penstock.client import RunClient
+url, buffer = sys.argv[1:]
+client = RunClient(url, buffer=buffer)
+run = client.start("parent", "before")
+for number in range(20):
+    child = os.fork()
+    if not child:
+        assert not run.update(items_failed=1)  # the parent's, and said to be
+        assert not client.flush()
+        assert client.statistics().held == -1
+        assert client.statistics().dropped == 1
+        assert "before the fork" in client.statistics().trouble
+        with RunClient(url, buffer=buffer) as own:
+            own.report("child", f"job {number}")
+        sys.exit(0)
+    assert run.update(items_succeeded=number)
+    assert os.waitpid(child, 0)[1] == 0
+assert run.complete()
+"""
+
+
+def test_a_fork_hurts_neither_side(service: Any, tmp_path: Path) -> None:
+    """The parent goes on; in a child its client does nothing at once, and one of its own works."""
+    command = [sys.executable, "-c", FORKING, service.url, tmp_path / "forking.sqlite3"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    by_agent = [run["agent_name"] for run in service.runs.values()]
+    assert by_agent.count("child") == 20
+    (of_parent,) = (run for run in service.runs.values() if run["agent_name"] == "parent")
+    assert (of_parent["status"], of_parent["items_succeeded"]) == ("success", 19)
+
+
+def test_the_first_example_of_the_page_works(
+    service: Any, make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the how-to shows is reported as it stands there, and nothing of it is left out."""
+    after_title = PAGE.read_text().splitlines()[2:]
+    lines = takewhile(lambda line: not line or line.startswith("    "), after_title)
+    monkeypatch.setattr("penstock.client.RunClient", lambda _url: make_client())
+    names: dict[str, Any] = {}
+    exec(dedent("\n".join(lines)), names)  # noqa: S102 - it is our own page
+    assert names["client"].flush(30)
+    assert not names["client"].statistics().trouble
+    (run,) = service.runs.values()
+    assert (run["status"], run["items_discovered"], run["items_succeeded"]) == ("success", 10, 10)
+    assert run["git_commit_hash"] == "0123abc"
 
 
 def test_git_facts(tmp_path: Path, service: Any, make_client: Make) -> None:

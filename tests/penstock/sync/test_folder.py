@@ -24,6 +24,7 @@ def test_records_come_from_documents_lists_batches_and_lines(tmp_path: Path) -> 
     write(tmp_path, "c.jsonl", summary(2), summary(1, tokens=7))
     write(tmp_path, "day.json", example("day"))
     write(tmp_path, "notes.txt", "no record")
+    (tmp_path / "folder.json").mkdir()
     found = read_folder(tmp_path)
     assert found.faults == []
     kinds = [record.kind.value for record in found.records]
@@ -54,6 +55,23 @@ def test_what_is_no_record_is_told_by_its_place_and_left_out(tmp_path: Path) -> 
     ]
     assert "usage.total_tokens" in told[0]
     assert not any(secret in fault for fault in told)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        summary(1, provider="p" * 257),
+        {**summary(1), "summary_id": "s" * 257},
+        {**summary(1), "summary_id": "s\0"},
+        summary(1, tokens=2**60),
+    ],
+    ids=["provider", "long id", "NUL", "tokens"],
+)
+def test_what_the_service_would_refuse_is_told_here(tmp_path: Path, record: Any) -> None:
+    """By the rules that are in no schema, too: nothing is sent only to come back."""
+    write(tmp_path, "a.json", record)
+    found = read_folder(tmp_path)
+    assert (found.records, len(found.faults)) == ([], 1)
 
 
 def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,8 +14,10 @@ from penstock.engine.sync.canonical import canonical, digest
 from penstock.engine.sync.kinds import RecordKind
 from penstock.errors import StartupError
 from penstock.sync.batches import Batch, make_batches
+from penstock.sync.collector import send_all
 from penstock.sync.folder import LocalRecord
 from penstock.sync.sender import ATTEMPTS, Sender, SendError
+from penstock.sync.store import open_store
 from sync_rig import summary
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -99,6 +102,22 @@ def test_what_may_help_is_tried_again_under_the_same_id(serving: Any) -> None:
     assert [body["batch_id"] for body in service.bodies] == ["batch_1"] * 5
     assert service.pauses[:2] == [7.0, 3.0]
     assert 0 < service.pauses[2] < service.pauses[3] * 4
+
+
+@pytest.mark.parametrize("told", [1, None, "another"])
+def test_what_was_refused_is_not_taken_for_sent(serving: Any, tmp_path: Path, told: Any) -> None:
+    """Of a refusal without an id nobody can say whose it is: then none of its kind was sent."""
+    batch = one_batch(3)
+    names = [record.record_id for record in batch.records]
+    refused = names[told] if isinstance(told, int) else told
+    rejected = [{"kind": "summary", "id": refused, "reason": "x"}]
+    accepted = no_counts() | {"summaries": 2}
+    service = serving(lambda body: ack(body, accepted=accepted, rejected=rejected))
+    with open_store(tmp_path / "state") as store, service.sender() as sender:
+        report = send_all([batch], sender, store, "http", "there")
+        noted = {name for _, name in store.sent("http", "there")}
+    assert len(report.rejected) == 1
+    assert noted == ({names[0], names[2]} if told == 1 else set())
 
 
 def test_trying_ends(serving: Any) -> None:

@@ -121,6 +121,25 @@ def test_options_that_do_not_go_together_are_told(
     assert len(ran.lines) == 1
 
 
+def test_output_is_no_record(site: Any) -> None:
+    """A batch among the records would be read as records of its own, older each day."""
+    site.write("a.jsonl", source(1))
+    inside = str(site.folder / "batch.json")
+    ran = site.sync("--sink", "file", "--output", inside, code=2)
+    assert "--output" in ran.err
+    assert not (site.folder / "batch.json").exists()
+    site.sync("--sink", "file", "--output", str(site.folder / "batch.out"))
+
+
+def test_a_service_is_the_same_by_the_address_of_its_route(site: Any) -> None:
+    """What was sent to the one, with its token, counts for the other."""
+    site.write("a.jsonl", summary(1))
+    site.sync("--auth-token", site.token, "--keep-token")
+    site.url += "/api/sync/batches"
+    assert "nothing to send" in site.sync("--since-last").out
+    assert site.report()["duplicates"]["summaries"] == 1
+
+
 def test_a_revoked_token_opens_nothing(site: Any) -> None:
     """Revoked on the command line, while the service runs, for the very next request."""
     site.write("a.jsonl", source(1))

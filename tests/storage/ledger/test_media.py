@@ -141,7 +141,7 @@ async def due_at(ledger: Ledger) -> int | None:
 
 
 async def test_when_a_session_is_due(site: Any) -> None:
-    """After its first new event by so much, at once at an end, and once more when it falls idle."""
+    """After its first new event by so much, at once at an end, and once more when it is silent."""
     first, later = told("play", 0), told("heartbeat", 20_000, playing=True)
     async with site.open() as ledger:
         await commit(ledger, entry(first), entry(later))
@@ -161,6 +161,14 @@ async def test_when_a_session_is_due(site: Any) -> None:
         fold = await fold_of(ledger, SESSION, at_unix_ms=77)
         await commit(ledger, entry(told("error", 31_000)), fold)
         assert await due_at(ledger) == 77
+        # A player's end is not the session's: that may still come, and is waited for as long.
+        fold = await fold_of(ledger, SESSION, at_unix_ms=78)
+        assert fold.standing is not None
+        assert fold.standing.status is MediaStatus.ABANDONED
+        await commit(ledger, fold)
+        assert await due_at(ledger) == told("error", 31_000).received_ms + IDLE_AFTER_MS
+        await commit(ledger, await fold_of(ledger, SESSION, closed=True))
+        assert await due_at(ledger) is None
 
 
 async def test_an_ended_session_is_due_at_once(site: Any) -> None:

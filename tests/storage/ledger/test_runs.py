@@ -23,6 +23,7 @@ from penstock.engine.runs.records import (
 )
 from penstock.engine.runs.run import Run, StoredRun
 from penstock.storage.ledger import runs as storage_runs
+from penstock.storage.ledger.kinds import MOST_JOINED_ROWS, parts_of
 
 Make = Callable[..., Run]
 
@@ -82,6 +83,72 @@ async def test_each_run_is_stored_once(site: Any) -> None:
         assert await ledger.read(TotalsOfRuns(2)) == RunTotals({"agent": 3}, 2)
         assert await ledger.read(KnownRuns(("event-1", "event-3", "event-4"))) == 2
         assert await ledger.read(KnownRuns(())) == 0
+
+
+async def test_entries_written_at_once_are_answered_each(site: Any) -> None:
+    """Neighbours share a statement; which of them brought a run first, each is told by itself."""
+    async with site.open() as ledger:
+        await ledger.commit([RunsEntry((_run(0),))])
+        group = [
+            RunsEntry((_run(1),)),
+            RunsEntry((_run(0, agent_name="late"),)),
+            RunsEntry((_run(2), _run(1, agent_name="late"))),
+            RunsEntry((_run(2, agent_name="late"),)),
+            RunUpdate("event-3", (("status", "success"),)),
+            RunsEntry((_run(3),)),
+            RunUpdate("event-3", (("status", "failure"),)),
+            *(RunsEntry((_run(number),)) for number in range(4, 104)),
+            RunsEntry(tuple(_run(number) for number in range(60, 124))),
+        ]
+        outcomes = await ledger.commit(group)
+        stored, repeated = Verdict.STORED, Verdict.REPEATED
+        assert [(outcome.verdict, outcome.value) for outcome in outcomes] == [
+            (stored, (True,)),
+            (repeated, (False,)),
+            (stored, (True, False)),
+            (repeated, (False,)),
+            (stored, False),  # it comes before its run
+            (stored, (True,)),
+            (stored, True),
+            *[(stored, (True,))] * 100,
+            (stored, (False,) * 44 + (True,) * 20),
+        ]
+        assert await ledger.read(TotalsOfRuns(10_000)) == RunTotals({"agent": 124}, 0)
+        page = await ledger.read(RunPage(1000))
+        assert [stored.run.event_id for stored in page] == [
+            f"event-{n}" for n in range(123, -1, -1)
+        ]
+        assert page[-4].run.status == "failure"
+
+
+def test_only_neighbours_are_written_at_once() -> None:
+    """Order stays, other kinds stand alone, and no statement grows without end."""
+    update = RunUpdate("event-1", (("status", "success"),))
+    one, many = RunsEntry((_run(1),)), RunsEntry(tuple(_run(n) for n in range(64)))
+    group = [one, one, update, update, many, *[one] * 40, many, RunsEntry((_run(1), _run(2)))]
+    parts = list(parts_of(group))
+    assert [entry for part in parts for entry in part] == group
+    assert [len(part) for part in parts] == [2, 1, 1, 1, MOST_JOINED_ROWS, 8, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [{"duration_ms": -1}, {"duration_ms": 2**63}, {"output_summary": "\ud800"}, {"event_id": ""}],
+    ids=["a check", "too large", "no text", "no id"],
+)
+async def test_one_run_that_does_not_fit_takes_no_other_along(
+    site: Any, unfit: dict[str, Any]
+) -> None:
+    """Written at once with it, the others are stored all the same, and told as if it were not."""
+    async with site.open() as ledger:
+        entries = [RunsEntry((_run(number),)) for number in range(40)]
+        entries[20] = RunsEntry((_run(20, **unfit),))
+        entries[30] = RunsEntry((_run(5, agent_name="late"),))
+        outcomes = await ledger.commit(entries)
+        wanted = [Verdict.STORED] * 40
+        wanted[20], wanted[30] = Verdict.UNFIT, Verdict.REPEATED
+        assert [outcome.verdict for outcome in outcomes] == wanted
+        assert await ledger.read(TotalsOfRuns(1000)) == RunTotals({"agent": 38}, 0)
 
 
 async def test_updates_and_commits(site: Any) -> None:

@@ -40,6 +40,7 @@ def sync(
     summaries: Annotated[
         int, typer.Option(min=0, max=10_000_000, help="What a user has when reads are timed.")
     ] = 10_000,
+    asked: Annotated[int, typer.Option(min=1, max=10_000, help="Times each read is asked.")] = 100,
     as_json: Json = False,
 ) -> None:
     """Send batches to a service of its own, then read the sums of a user with many summaries.
@@ -65,7 +66,9 @@ def sync(
             settings = Settings.model_validate(given)
         except ValidationError:
             raise StartupError(f"--database-url: it must be {allowed('database_url')}") from None
-        measure = partial(measure_sync, settings, seconds=seconds, summaries=summaries, told=told)
+        measure = partial(
+            measure_sync, settings, seconds=seconds, summaries=summaries, asked=asked, told=told
+        )
         try:
             measured = trio.run(measure)
         except BaseExceptionGroup as error:
@@ -92,9 +95,15 @@ def sync(
         title="SQLite" if settings.database_url is None else "PostgreSQL",
     )
     print_table(
-        ("With that many", "Rows", "p50 ms", "Worst ms"),
+        ("With that many", "Rows", "p50 ms", "p99 ms", "Worst ms"),
         (
-            (row.what, str(row.rows), f"{row.p50_ms:.1f}", f"{row.worst_ms:.1f}")
+            (
+                row.what,
+                str(row.rows),
+                f"{row.p50_ms:.1f}",
+                f"{row.p99_ms:.1f}",
+                f"{row.worst_ms:.1f}",
+            )
             for row in measured.timings
         ),
         title=f"{measured.loaded:,} summaries, loaded at {measured.loaded_per_second:,.0f}/s",
