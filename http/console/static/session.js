@@ -135,8 +135,11 @@ function draw(found) {
 const goesOn = () => document.getElementById("session-head").dataset.goesOn === "yes";
 const away = () => paused || document.hidden;
 
-async function look() {
-  const answer = await fetch(timeline.dataset.source, { headers: { Accept: "application/json" } });
+// What nobody has asked for does not keep the visit alive (see door.py).
+const headers = (accept, forced) => (forced ? { Accept: accept } : { Accept: accept, "X-Penstock-By-Itself": "yes" });
+
+async function look(forced) {
+  const answer = await fetch(timeline.dataset.source, { headers: headers("application/json", forced) });
   if (answer.status === 401) {
     location.reload(); // to the sign-in, and back here
     return null;
@@ -154,8 +157,8 @@ function isWorkedIn(part) {
   return part.contains(document.activeElement) || selected;
 }
 
-async function fetchParts() {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+async function fetchParts(forced) {
+  const answer = await fetch(location.href, { headers: headers("text/html", forced) });
   if (answer.redirected) {
     location.reload();
     return;
@@ -191,8 +194,8 @@ async function turn({ forced = false } = {}) {
   clearTimeout(timer);
   if (forced || !away()) {
     try {
-      await fetchParts();
-      await look();
+      await fetchParts(forced);
+      await look(forced);
     } catch (error) {
       failed(error);
     }
@@ -202,7 +205,7 @@ async function turn({ forced = false } = {}) {
 
 async function begin() {
   try {
-    const found = await look();
+    const found = await look(false);
     // Of one that has ended, only what could not be read for the moment is asked for again.
     if (found !== null && !found.goes_on && found.again_after_seconds !== null) {
       setTimeout(begin, found.again_after_seconds * 1000);

@@ -22,6 +22,8 @@ from console_rig import (
 from console_sessions import SECONDS, Patient, frames_in, name
 from penstock.engine.ledger_port import LedgerReason, LedgerUnavailableError
 from penstock.engine.session_list import FinalRows
+from penstock.http.console.door import BY_ITSELF
+from penstock.http.console.visits import Visit, Visits
 from penstock.service import Service
 from penstock.storage.ledger.sqlite import SqliteLedger
 from portal_rig import Browsers
@@ -265,6 +267,31 @@ async def test_what_an_earlier_process_left_is_found(
         found = (await console.get(f"{PATH}/{name(1)}/timeline.json", "application/json")).json()
         assert sum(found["picture"]["bins"]["taken"]) == frames_in(0, 1, 2)
         assert shown(await console.get(f"{PATH}?state=resting")) == [1]
+
+
+async def test_what_a_page_asks_by_itself_does_not_keep_the_visit_alive(
+    serve: Serve, patient: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A live session's page that nobody touches signs out after a while, as all others do."""
+    used: list[str] = []
+    find = Visits.find
+
+    def counted(self: Visits, visit_id: str) -> Visit | None:
+        used.append(visit_id)
+        return find(self, visit_id)
+
+    async with serve() as service, signed_in(service) as console:
+        async with patient(service) as one:
+            await one.move(0, 1)
+        monkeypatch.setattr(Visits, "find", counted)
+        path = f"{PATH}/{name(1)}"
+        for target in (path, f"{path}/timeline.json"):
+            await console.get(target)
+            assert len(used) == 1
+            answer = await console.get(target, **{BY_ITSELF: "yes"})
+            assert answer.status_code == 200
+            assert len(used) == 1
+            used.clear()
 
 
 async def test_a_session_without_frames_has_a_page(serve: Serve, patient: Any) -> None:
