@@ -23,6 +23,7 @@ from penstock.engine.watches import MOST_WATCHES, Seen, TooManyWatchesError, Wat
 from penstock.engine.wire import LANDMARK_VALUES, LANDMARKS
 from penstock.http.cold_routes import Call, ColdRoute, RefusedError, StreamAnswer
 from penstock.http.console.frame import Frame
+from penstock.http.console.sessions import PATH as SESSIONS
 from penstock.http.console.visits import Visit
 from penstock.http.exchange import Answer
 from penstock.http.problems import Problem
@@ -30,7 +31,6 @@ from penstock.http.uuids import is_uuid
 
 PATH: Final = "/console/live/<session_id>"
 EVENTS: Final = "/console/live/<session_id>/frames"
-SESSIONS: Final = "/console/sessions"
 # More frames than that in a second add nothing to what one sees.
 _APART_MS: Final = 66
 # Of a backlog, the newest seconds.
