@@ -187,6 +187,20 @@ class PolicyBook:
         newest = reversed(self._history)
         return [change for change in newest if scope in {None, change.scope}][:limit]
 
+    def can_revert(self, scope: str) -> bool:
+        """Say whether the scope has an edit that `revert` would undo."""
+        before = self._live.undone.get(scope)
+        return before is not None and before != self._live.editions.get(scope, ())
+
+    def would_be(self, draft: Draft, org_id: str | None, session_id: str | None) -> InForce:
+        """Give what the policy of one session would be if the draft were adopted."""
+        narrow = (
+            *(() if org_id is None else (org_scope(org_id),)),
+            *(() if session_id is None else (session_scope(session_id),)),
+        )
+        there = draft.pages.editions
+        return draft.pages.merge((GLOBAL, *(scope for scope in narrow if scope in there)))
+
     def edit(
         self,
         scope: str,

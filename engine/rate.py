@@ -36,6 +36,12 @@ class TokenBuckets:
             self._sweep(now)
         return 0.0
 
+    def wait(self, key: str, now: float, per_second: float, burst: float) -> float:
+        """Give the seconds until there is a token, 0.0 where there is one; take none."""
+        full_at = max(self._full_at.get(key, now), now)
+        wait = full_at - now - (burst - 1.0) / per_second
+        return wait if wait > _ROUNDING_SECONDS else 0.0
+
     def _sweep(self, now: float) -> None:
         self._full_at = {key: at for key, at in self._full_at.items() if at > now}
         # As many calls as entries were kept: the sweep stays a constant share of the work.

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from penstock.engine.decision_log import FOLLOWED_ENTRIES, SAMPLED_ENTRIES, Entry
-from penstock.engine.ladder import Rung
+from penstock.engine.ladder import Ladder, Rung
 from penstock.engine.policy_book import HISTORY_KEPT
 from penstock.engine.policy_desk import PolicyDesk, StoreUnavailableError
 from penstock.engine.policy_editions import (
@@ -203,6 +203,42 @@ class PolicyAdmin:
             body.expires_unix(self.clock.unix()),
         )
         return self._made(change)
+
+    async def preview(self, call: AdminCall) -> Answer:
+        """Tell what an edit would change, or what is wrong with it; nothing is changed.
+
+        For `answer`. The edit is drafted by the same code that makes it.
+        """
+        body = call.read(EditBody)
+        scope, now = scope_of(body), self.clock.unix()
+        book = self.desk.book
+        ends = body.expires_unix(now)
+        draft = book.edit(scope, body.put, body.clear, call.signed(body), now, ends)
+        org_id, session_id = self.ids_of(scope)
+        before = book.in_force(org_id, session_id).policy
+        after = book.would_be(draft, org_id, session_id).policy
+        level, instant = self.view.stress.level, self.clock.monotonic()
+        return json_answer(
+            200,
+            {
+                "revision": book.revision,
+                "change": documents.change(draft.change),
+                "turned": documents.turned(book, scope, before, after),
+                "stress": round(level, 1),
+                "rung_now": Ladder(before).climb(level, instant).name.lower(),
+                "rung_then": Ladder(after).climb(level, instant).name.lower(),
+            },
+        )
+
+    def ids_of(self, scope: str) -> tuple[str | None, str | None]:
+        """Give organisation and session of a scope; of a live session, both are known."""
+        kind, _, narrow_id = scope.partition(":")
+        if kind == "org":
+            return narrow_id, None
+        if kind != "session":
+            return None, None
+        place = self.view.place(narrow_id)
+        return None if place is None else place.org_id, narrow_id
 
     async def _revert(self, call: AdminCall) -> Answer:
         body = call.read(RevertBody)

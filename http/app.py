@@ -282,6 +282,8 @@ def _add_cold(app: QuartTrio, parts: Parts, surface: ColdSurface, route: ColdRou
             parts.request_id().decode("ascii"),
             read_within,
             _forwarded(),
+            # HTTP/2 may bring each cookie in a field of its own (RFC 9113, section 8.2.3).
+            "; ".join(request.headers.getlist("Cookie")),
         )
         try:
             return parts.respond(await route.handler(call))

@@ -14,6 +14,7 @@ from hypercorn.protocol.events import Event, Response
 from hypercorn.protocol.h11 import H11Protocol
 
 from penstock.http.edge import Edge
+from penstock.http.phases import Listening, is_listened_to
 from penstock.http.problems import of_status, problem_answer
 
 
@@ -55,6 +56,8 @@ class ColdProtocol(H11Protocol):
             kept = [header for header in event.headers if header[0].lower() != b"connection"]
             event = replace(event, headers=[*kept, (b"connection", b"close")])
         await super().stream_send(event)
+        if isinstance(event, Response) and is_listened_to(event.headers):
+            await self.send(Listening())
 
     @property
     def _at_last_answer(self) -> bool:

@@ -39,7 +39,7 @@ class Call:
     """One request. Of a name that comes twice in the query, the first value is given.
 
     Header names are looked up in any case. `peer` is the address that connected to us, `forwarded`
-    all of X-Forwarded-For, in its order.
+    all of X-Forwarded-For, in its order; `cookies` all of Cookie.
     """
 
     method: str
@@ -51,6 +51,7 @@ class Call:
     request_id: str
     read_within: Callable[[int, str | None], Awaitable[bytes]]
     forwarded: str = ""
+    cookies: str = ""
 
     @property
     def authorization(self) -> bytes:

@@ -25,7 +25,7 @@ from penstock.http.cold import ColdProtocol
 from penstock.http.express import Step
 from penstock.http.http2 import StreamsProtocol
 from penstock.http.lane import FAREWELL_SECONDS, Lane
-from penstock.http.phases import BUSY, Phase
+from penstock.http.phases import BUSY, Listening, Phase
 from penstock.http.problems import Problem, problem_answer
 from penstock.http.protocols import Protocols
 
@@ -211,6 +211,8 @@ class Connection(Lane, TCPServer):
             self._enter(self._phase_between() if event.idle else Phase.WORKING)
             if not event.idle:
                 self._front.poller.hurry(self._news)
+        elif isinstance(event, Listening):
+            self._enter(Phase.LISTENING)
         else:
             await super().protocol_send(event)
 

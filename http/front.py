@@ -8,9 +8,10 @@ shutdown is this service's: notice, stop accepting, finish what is under way, cl
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import trio
@@ -87,11 +88,13 @@ class Front:
         limits: FrontLimits,
         config: Config,
         surfaces: Mapping[Route, Surface] | None = None,
+        beside: Sequence[Callable[[], Awaitable[None]]] = (),
         *,
         takes_pose: bool = True,
     ) -> None:
         """Put it together. `surfaces` answer the lane's routes besides that of the pose batches.
 
+        What is in `beside` runs for as long as the front listens.
         Where pose batches are not taken, they are nothing to the lane, and for the application.
         """
         self.app = ASGIWrapper(app)
@@ -101,6 +104,7 @@ class Front:
         self.limits = limits
         self.config = config
         self.surfaces = surfaces or {}
+        self.beside = beside
         self.hot_routes = HotRoutes(self.surfaces, pose=takes_pose)
         self.head_limits = HeadLimits(limits.max_header_bytes, limits.max_header_count)
         self.context = WorkerContext(None)
@@ -115,6 +119,7 @@ class Front:
             Phase.IDLE: limits.idle_timeout_seconds,
             Phase.RECEIVING: limits.request_timeout_seconds,
             Phase.WORKING: 3 * limits.request_timeout_seconds,
+            Phase.LISTENING: inf,
             Phase.CLOSING: limits.linger_seconds,
         }
         self._accepting = trio.CancelScope()
@@ -247,6 +252,8 @@ async def open_front(front: Front) -> AsyncIterator[Front]:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(front.poller.run)
             nursery.start_soon(front._sweep)  # noqa: SLF001 - the front's own tasks
+            for task in front.beside:
+                nursery.start_soon(task)
             for sock in listening:
                 nursery.start_soon(front._accept, sock, ssl_context, nursery)  # noqa: SLF001
             try:

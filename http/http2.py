@@ -15,8 +15,10 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived
 from hypercorn.events import Updated
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.events import StreamClosed
+from hypercorn.protocol.events import Response, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
+
+from penstock.http.phases import Listening, is_listened_to
 
 
 class StreamsProtocol(H2Protocol):
@@ -27,16 +29,23 @@ class StreamsProtocol(H2Protocol):
         self._began: dict[int, float] = {}
 
     def oldest_began(self) -> float | None:
-        """Tell since when the oldest request has waited for the last byte of its answer."""
+        """Tell since when the oldest request has waited for the last byte of its answer.
+
+        Streams of events do not count: nobody waits for their last byte.
+        """
         return next(iter(self._began.values()), None)
 
-    def _forget_finished(self, stream_id: int) -> None:
+    async def _forget_finished(self, stream_id: int) -> None:
         if stream_id not in self.streams and stream_id not in self.stream_buffers:
-            self._began.pop(stream_id, None)
+            await self._forget(stream_id)
+
+    async def _forget(self, stream_id: int) -> None:
+        if self._began.pop(stream_id, None) is not None and not self._began and not self.idle:
+            await self.send(Listening())  # what is left is streams of events
 
     async def _close_stream(self, stream_id: int) -> None:
         await super()._close_stream(stream_id)
-        self._forget_finished(stream_id)
+        await self._forget_finished(stream_id)
 
     async def _create_stream(self, request: RequestReceived) -> None:
         self._began[request.stream_id or 0] = self.context.time()
@@ -59,12 +68,16 @@ class StreamsProtocol(H2Protocol):
         if isinstance(event, StreamClosed):
             await self._close_stream(event.stream_id)
             await self.send(Updated(idle=self.idle))
+            if not self.idle and not self._began:
+                await self.send(Listening())
         else:
             await super().stream_send(event)
+            if isinstance(event, Response) and is_listened_to(event.headers):
+                await self._forget(event.stream_id)
 
     async def _send_data(self, stream_id: int) -> None:
         await super()._send_data(stream_id)
-        self._forget_finished(stream_id)
+        await self._forget_finished(stream_id)
         if self.context.terminated.is_set() and not self.stream_buffers:
             self.connection.close_connection()
             await self._flush()

@@ -69,6 +69,34 @@ def _knob(policy: Policy, name: str, source: Edition | None) -> Document:
     return document
 
 
+def turned(book: PolicyBook, scope: str, before: Policy, after: Policy) -> list[Document]:
+    """Give the knobs that have another value after a change, and who keeps a value of its own.
+
+    Narrower scopes that set such a knob themselves are not reached by the change.
+    """
+    narrower = [other for other in book.scopes() if _is_narrower(other, scope)]
+    found = []
+    for name, knob in KNOBS.items():
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new:
+            keepers = [
+                other
+                for other in narrower
+                if any(
+                    name in held.knobs and not book.has_ended(held) for held in book.editions(other)
+                )
+            ]
+            found.append(
+                {"knob": name, "before": old, "after": new, "unit": knob.unit, "kept_by": keepers}
+            )
+    return found
+
+
+def _is_narrower(scope: str, than: str) -> bool:
+    ranks = ("global", "org", "session")
+    return ranks.index(scope.partition(":")[0]) > ranks.index(than.partition(":")[0])
+
+
 def edition(found: Edition, *, ended: bool) -> Document:
     """Give one edition of a scope; one that has ended is here until its end is saved."""
     return {

@@ -65,6 +65,26 @@ class Problem(Enum):
         403,
         "The user token's role may not do this; `limit` is the role that may.",
     )
+    SIGNED_OUT = (
+        "signed_out",
+        401,
+        "There is no visit of the console, or it has ended; sign in at `/console/sign-in`.",
+    )
+    SIGN_INS_LIMITED = (
+        "sign_ins_limited",
+        429,
+        "Too many tokens from this address did not hold at the console's sign-in.",
+    )
+    STREAMS_FULL = (
+        "streams_full",
+        503,
+        "As many pages of the console listen to the flow as `console_streams` allows.",
+    )
+    FORM_FOREIGN = (
+        "form_foreign",
+        403,
+        "The form was not sent by a page of this visit of the console; `detail` says how it shows.",
+    )
     SERVICE_TOKEN_REFUSED = (
         "service_token_refused",
         401,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from penstock import __version__, findings
+from penstock.console_link import ConsoleSources, compose_console
 from penstock.core_link import CoreLink, Grants, core_doors, core_surfaces
 from penstock.engine.blob_port import BlobStore
 from penstock.engine.deliveries import Deliveries
@@ -127,7 +128,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
                 spool_health=spool.health,
                 tokens=tokens.statistics,
                 connections=lambda: front.statistics(),  # noqa: PLW0108 - the front is made below
-                poller=lambda: front.poller.statistics(),  # noqa: PLW0108 - as above
+                poller=lambda: front.poller.statistics(),  # noqa: PLW0108 - as below  # noqa: PLW0108 - as above
                 grants=lambda: _grant_statistics(grants),
                 retention=engine.operations.retention.statistics,
                 erasures=engine.operations.erasures.statistics,
@@ -163,6 +164,20 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
     )
     surfaces += platform_surfaces(settings, engine.platform, doors, keeping)
     surfaces.append(operations_surface(doors, keeping, operations.retention, operations.erasures))
+    console = compose_console(
+        settings,
+        engine,
+        ConsoleSources(
+            doors,
+            keeping,
+            readiness,
+            meter,
+            poller=lambda: front.poller.statistics(),  # noqa: PLW0108 - as below
+            connections=lambda: front.statistics(),  # noqa: PLW0108 - the front is made below
+        ),
+        stopping,
+    )
+    surfaces += console.surfaces
     app = create_app(
         Parts(
             pose if takes_sessions else None,
@@ -202,7 +217,17 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
             f"tls_cert and tls_key: {bind.tls_cert} and {bind.tls_key} are no PEM certificate with "
             f"its key: {error}"
         ) from None
-    front = Front(app, pose, edge, meter, front_limits, config, hot, takes_pose=takes_sessions)
+    front = Front(
+        app,
+        pose,
+        edge,
+        meter,
+        front_limits,
+        config,
+        hot,
+        console.beside,
+        takes_pose=takes_sessions,
+    )
     return front
 
 

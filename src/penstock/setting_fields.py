@@ -411,6 +411,17 @@ class Settings(BaseSettings):
         256 * KIB, "Characters in a text of a run.", ge=256, le=16 * MIB
     )
 
+    console_visit_hours: float = _setting(
+        8.0,
+        "How long somebody stays signed in to the console; an idle hour, a sign-out, a restart and "
+        "the token's own end come sooner.",
+        ge=0.1,
+        le=24,
+    )
+    console_streams: int = _setting(
+        32, "Pages of the console that may be kept up live at once.", ge=0, le=1000
+    )
+
     shutdown_notice_seconds: float = _setting(
         1.0,
         "At shutdown the service first says that it is not ready and goes on serving this long, "

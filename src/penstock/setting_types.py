@@ -11,7 +11,7 @@ from penstock.engine.platform.addresses import read_network
 
 # HMAC-SHA256 is as strong as its key up to the size of its hash (RFC 7518, section 3.2).
 MIN_SECRET_BYTES = 32
-KNOWN_SURFACES = ("sessions", "core", "platform", "runs", "usage", "sync")
+KNOWN_SURFACES = ("sessions", "core", "platform", "runs", "usage", "sync", "console")
 
 
 class Allowed:

@@ -7,7 +7,7 @@ left nothing behind. `dial` opens a raw connection whose answers are parsed stri
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from penstock.engine.policy_book import Signed
 from penstock.http.session_tokens import mint_session_token
 from penstock.service import Service, open_service
 from penstock.settings import Settings
+from portal_rig import CHROMIUM, NO_CHROMIUM, Browsers
 
 SECRET = "a secret of the tests, and long enough"
 USER_SECRET = "u" * 40
@@ -199,6 +200,16 @@ def serve(tmp_path: Path) -> Callable[..., Any]:
         assert len(lines) == errors, lines
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def browsers() -> Iterator[Browsers]:
+    """Give the browser's thread; without a browser, the tests that need one are skipped."""
+    if CHROMIUM is None:
+        pytest.skip(NO_CHROMIUM)
+    opened = Browsers()
+    yield opened
+    opened.close()
 
 
 async def _turn(service: Service, **knobs: Any) -> None:

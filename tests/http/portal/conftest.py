@@ -1,4 +1,4 @@
-"""One browser for all tests of the client, and what its pages talk to."""
+"""What the pages of the browser client's tests talk to."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,25 +8,7 @@ import pytest
 import trio
 from playwright.sync_api import Browser, Page
 
-from portal_rig import (
-    CHROMIUM,
-    NO_CHROMIUM,
-    Browsers,
-    PageServer,
-    Recorder,
-    page_server,
-    recorder,
-)
-
-
-@pytest.fixture(scope="session")
-def browsers() -> Iterator[Browsers]:
-    """Give the browser's thread; without a browser, the tests that need one are skipped."""
-    if CHROMIUM is None:
-        pytest.skip(NO_CHROMIUM)
-    opened = Browsers()
-    yield opened
-    opened.close()
+from portal_rig import Browsers, PageServer, Recorder, page_server, recorder
 
 
 @pytest.fixture(scope="session")
