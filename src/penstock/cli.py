@@ -21,6 +21,7 @@ from penstock.commands.replay import replay
 from penstock.commands.schema import schema
 from penstock.commands.serve import leaves, serve
 from penstock.commands.sync import sync
+from penstock.commands.tune import tune
 from penstock.errors import StartupError
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app.command()(config)
 app.command()(doctor)
 app.command()(replay)
 app.add_typer(bench.app, name="bench")
+app.command()(tune)
 app.command()(schema)
 app.command()(sync)
 app.command(hidden=True)(reference)
