@@ -13,7 +13,7 @@ TURNED = (
     {"keep_every": 4},
     {"loss_percent": 20.0},
     {"keep_every": 4, "loss_percent": 20.0},
-    {"dwell_seconds": 3.0},
+    {"dwell_seconds": 0.5},
 )
 
 

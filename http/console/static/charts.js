@@ -149,6 +149,10 @@ export function lineChart(element, options) {
   function drawSeries(inside, series, colour, x, y) {
     const points = now.x.map((at, index) => ({ at, index }));
     const there = (list) => (point) => list[point.index] !== null && list[point.index] !== undefined;
+    if (series.style === "points" || series.style === "rings") {
+      drawPoints(inside, series, colour, x, y, points.filter(there(series.values)));
+      return;
+    }
     const interpolate = series.style === "step" ? "step-after" : "linear";
     if (series.low && series.high) {
       const area = d3.svg.area().interpolate(interpolate)
@@ -160,10 +164,6 @@ export function lineChart(element, options) {
       ? d3.svg.area().y0(y(0)).y1((point) => y(series.values[point.index]))
       : d3.svg.line().y((point) => y(series.values[point.index]));
     shape.interpolate(interpolate).x((point) => x(point.at)).defined(there(series.values));
-    if (series.style === "points" || series.style === "rings") {
-      drawPoints(inside, series, colour, x, y, points.filter(there(series.values)));
-      return;
-    }
     const kind = series.style === "area" ? "area" : "line";
     inside.append("path").attr("class", `${kind} ${colour}${series.dashed ? " dashed" : ""}`).attr("d", shape(points) || "M0,0");
   }

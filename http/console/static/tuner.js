@@ -37,7 +37,7 @@ function draw(key, [title, unit], { loads, points, bounds }) {
     x: there.map((point) => point.lost),
     names: there.map((point) => [point.policy, point.best ? "best" : ""].filter(Boolean).join(", ")),
     across: "Frames lost, and the policy",
-    time: (lost) => `${lost.toFixed(lost < 10 ? 1 : 0)} % lost`,
+    time: (lost) => `${Number(lost.toFixed(lost < 10 ? 1 : 0))} % lost`,
     domain: [0, Math.max(1, most * 1.05)],
   });
 }

@@ -55,7 +55,8 @@ async def test_the_list_tells_what_has_become_of_each(serve: Serve) -> None:
         begun = data / tunings.TUNINGS / "begun"
         with State.opened(begun, "d", runs=4, sessions=3, batches=2):
             said = _plain((await console.get(LIST)).text)
-        assert "good done 2026-03-04 05:06:07 12 5 1.05, 1.2, 1.5 keep_every=4 loss_percent=20" in said
+        assert "good done 2026-03-04 05:06:07 5 policies × 3 loads (1.05, 1.2, 1.5), 12 sessions" in said
+        assert "keep_every=4 loss_percent=20 , up to 1.5 × the capacity 5.8 (4.1-8.1)" in said
         assert "strict done" in said
         assert "None that was tried keeps within the bounds." in said
         assert "begun under way 0 of 4 runs modelled, 0 of 3 sessions measured." in said
@@ -112,26 +113,22 @@ async def test_what_a_folder_holds_is_text_on_the_page(serve: Serve) -> None:
         assert "&lt;img src=x" in page.text
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "..", "%2e%2e", "..%2f..%2fsecret", "%2e%2e%2fsecret", ".hidden", "good%00", "good%0a",
-        "x" * 101, "%c3%a9", "nothing",
-    ],
-)  # fmt: skip
-async def test_no_name_leads_out_of_the_folder(serve: Serve, path: str) -> None:
+async def test_no_name_leads_out_of_the_folder(serve: Serve) -> None:
     """Names of other shapes are nowhere: not as a page, nor as a picture, nor as points."""
     async with serve() as service, signed_in(service) as console:
         data = _data_dir(service)
         keep_tuning(data, "good")
         keep_tuning(data, "../secret")
         keep_tuning(data, ".hidden")
-        for end in ("", "/plot.png", "/points"):
-            answer = await console.get(f"{LIST}/{path}{end}")
-            # A client resolves plain dots itself, and asks for another page of the console.
-            assert path == ".." or answer.status_code == 404, end
-            assert b"PNG" not in answer.content
-            assert "keep_every" not in answer.text
+        for name in (
+            "%2e%2e", "..%2f..%2fsecret", "%2e%2e%2fsecret", ".hidden", "good%00", "good%0a",
+            "x" * 101, "%c3%a9", "nothing", "..%5csecret",
+        ):  # fmt: skip
+            for end in ("", "/plot.png", "/points"):
+                answer = await console.get(f"{LIST}/{name}{end}")
+                assert answer.status_code == 404, (name, end)
+                assert b"PNG" not in answer.content
+                assert "keep_every" not in answer.text
 
 
 async def test_a_plot_is_a_picture_in_its_own_folder(serve: Serve) -> None:
@@ -254,7 +251,6 @@ async def test_strangers_get_neither_page_nor_picture(serve: Serve) -> None:
 async def test_the_pages_can_be_used_by_everybody(serve: Serve, browsers: Browsers) -> None:
     """Charts are drawn, no serious finding of axe, no sideways scroll; the form is filled in."""
     async with serve() as service, signed_in(service) as console:
-        await look_everywhere(browsers, console, LIST, "tuner-empty")
         data = _data_dir(service)
         keep_tuning(data, "knees-in-march")
         keep_tuning(data, "strict", make_result(bound=0.1))
