@@ -153,8 +153,8 @@ def _sessions(result: "TuningResult") -> Iterator[tuple[str, ...]]:
             f"{one.frames:,}",
             f"{one.seconds:.1f}",
             str(one.repetitions),
-            "–" if one.range_degrees is None else f"{one.range_degrees:.1f}",
-            "–" if one.tempo_ms is None else f"{one.tempo_ms:.0f}",
+            "" if one.range_degrees is None else f"{one.range_degrees:.1f}",
+            "" if one.tempo_ms is None else f"{one.tempo_ms:.0f}",
         )
 
 

@@ -45,7 +45,10 @@ def _point(policy: int, load: float) -> Point:
 
 
 def make_result(
-    *, bound: float = 8.5, made_at: str = "2026-03-04T05:06:07+00:00", command: str = "penstock tune"
+    *,
+    bound: float = 8.5,
+    made_at: str = "2026-03-04T05:06:07+00:00",
+    command: str = "penstock tune",
 ) -> TuningResult:
     """Give a result of five policies at three loads."""
     return conclude(

