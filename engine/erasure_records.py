@@ -61,11 +61,16 @@ class EraseRows(Entry):
 
 @dataclass(slots=True, frozen=True)
 class RedactAudits(Entry):
-    """Puts a stand-in where audit entries name a person. Its value is how many of them did."""
+    """Puts a stand-in where audit entries name a person, by id or as an actor by another name.
+
+    Its value is how many of them did. A link of the chain records what was left of them.
+    """
 
     erasure_id: str
     positions: tuple[int, ...]
     principal_id: str
+    at_unix_ms: int
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, frozen=True)
@@ -90,6 +95,7 @@ class Erasure(NamedTuple):
     blobs: int
     files: int
     audits: int
+    texts: int
 
 
 class OwnedSession(NamedTuple):
@@ -150,11 +156,15 @@ class AuditsNaming(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class AuditsThatName(Query[AuditsNaming]):
-    """Looks through so many audit entries behind a position for those that name a person."""
+    """Looks through so many audit entries behind a position for those that name a person.
+
+    They have the id somewhere, or one of the names as their actor.
+    """
 
     principal_id: str
     limit: int
     after: int = 0
+    names: frozenset[str] = frozenset()
 
 
 class Holdings(NamedTuple):

@@ -7,7 +7,8 @@ Theory of operation
     order in the ledger, consents gone
     ->  for each session: it takes nothing more  ->  its rows go, its place is closed
         ->  blob and files go  ->  swept
-    ->  what else is the person's goes, a few rows at a time  ->  audit entries get a stand-in
+    ->  what else is the person's goes, a few rows at a time, by id or by the names of its periods
+    ->  texts of others and audit entries get a stand-in for id and names
     ->  the order forgets the person  ->  the ledger's files are scrubbed
 
 The order is the point of no return: from its commit on it is in the ledger, and whoever runs the
@@ -55,6 +56,15 @@ from penstock.engine.erasure_records import (
     stand_in,
 )
 from penstock.engine.ledger_port import Entry, Ledger, LedgerUnavailableError, Together
+from penstock.engine.platform.actors import ActorNames
+from penstock.engine.platform.erasure_records import (
+    EraseNamed,
+    NamesHeld,
+    RedactTexts,
+    RowsNamed,
+    TextsThatName,
+    Told,
+)
 from penstock.engine.ports import Clock, Spool
 from penstock.engine.receipts import Committed, Lane, Refused
 from penstock.engine.records import AuditEntry
@@ -67,6 +77,7 @@ SERVICE = "penstock"
 _SESSIONS_AT_ONCE = 50
 _ROWS_AT_ONCE = 200
 _AUDITS_AT_ONCE = 500
+_TEXTS_AT_ONCE = 200
 _FILES_AT_ONCE = 200
 _LOOK_SECONDS = 60.0
 _AGAIN_SECONDS = 5.0
@@ -124,6 +135,7 @@ class Erasures:
         sessions: Sessions,
         deliveries: Deliveries,
         clock: Clock,
+        actors: ActorNames,
         *,
         forget: Callable[[str, str | None], None],
         busy: Callable[[], bool],
@@ -140,6 +152,7 @@ class Erasures:
         self._sessions = sessions
         self._deliveries = deliveries
         self._clock = clock
+        self._actors = actors
         self._forget = forget
         self._busy = busy
         self._run_blocking = run_blocking
@@ -149,6 +162,9 @@ class Erasures:
     async def look(self, principal_id: str) -> Found:
         """Say what an erasure would remove; LedgerUnavailableError."""
         holdings = await self._ledger.read(HoldingsOf(principal_id))
+        held = await self._ledger.read(NamesHeld(await self._names(principal_id)))
+        named = await self._ledger.read(RowsNamed(held))
+        holdings = holdings._replace(rows=holdings.rows + named)
         return Found(len(self._sessions.of_person(principal_id)), holdings)
 
     async def begin(self, principal_id: str, asked_by: str, *, force: bool) -> Erasure:
@@ -230,16 +246,42 @@ class Erasures:
                 await self._erase_session(order, session)
         while await self._enter(EraseRows(order, person, _ROWS_AT_ONCE)):
             pass
-        after: int | None = 0
-        while after is not None:
-            naming = await self._ledger.read(AuditsThatName(person, _AUDITS_AT_ONCE, after))
-            if naming.positions:
-                await self._enter(RedactAudits(order, naming.positions, person))
-            after = naming.after
+        names = await self._names(person)
+        await self._erase_named(order, person, names)
+        await self._redact(order, person, names)
         now = self._now()
         audit = AuditEntry(now, SERVICE, "erasure.done", stand_in(person), {"erasure_id": order})
         await self._enter(Together((FinishErasure(order, now), audit)))
         await self._scrub()
+
+    async def _names(self, person: str) -> frozenset[str]:
+        """Give every name that rows may have of a person in the place of the id."""
+        return await trio.to_thread.run_sync(self._actors.every_name, person, self._clock.unix())
+
+    async def _erase_named(self, order: str, person: str, names: frozenset[str]) -> None:
+        """Remove what the person's programs wrote."""
+        held = await self._ledger.read(NamesHeld(names))
+        # Something may come under the present name while the rest goes.
+        present = self._actors.name(person, self._clock.unix())
+        erase = EraseNamed(order, tuple(sorted({*held, present})), _ROWS_AT_ONCE)
+        while await self._enter(erase):
+            pass
+
+    async def _redact(self, order: str, person: str, names: frozenset[str]) -> None:
+        """Take the person out of what others wrote, and of what was done."""
+        for told in Told:
+            behind: tuple[str, ...] | None = ()
+            while behind is not None:
+                texts = await self._ledger.read(TextsThatName(told, person, _TEXTS_AT_ONCE, behind))
+                if texts.keys:
+                    await self._enter(RedactTexts(order, told, texts.keys, person))
+                behind = texts.after
+        after: int | None = 0
+        while after is not None:
+            naming = await self._ledger.read(AuditsThatName(person, _AUDITS_AT_ONCE, after, names))
+            if naming.positions:
+                await self._enter(RedactAudits(order, naming.positions, person, self._now(), names))
+            after = naming.after
 
     async def _find(self, person: str) -> list[OwnedSession]:
         """Find sessions of a person: in memory, in files, and some of those in the ledger."""

@@ -149,7 +149,13 @@ class Connection(Lane, TCPServer):
         if self._express.pending:
             await self._hand_over(self._express.surrender())
         protocol = self._hypercorn.protocol if self._hypercorn is not None else None
-        if not data and isinstance(protocol, ColdProtocol) and protocol.request_complete:
+        listens = self.phase is Phase.LISTENING  # until it goes
+        if (
+            not data
+            and not listens
+            and isinstance(protocol, ColdProtocol)
+            and protocol.request_complete
+        ):
             # The client has closed its side only; it still waits for this answer.
             with trio.move_on_after(self._front.limits.request_timeout_seconds):
                 await protocol.wait_answered()

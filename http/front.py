@@ -94,8 +94,8 @@ class Front:
     ) -> None:
         """Put it together. `surfaces` answer the lane's routes besides that of the pose batches.
 
-        What is in `beside` runs for as long as the front listens.
         Where pose batches are not taken, they are nothing to the lane, and for the application.
+        What is in `beside` runs for as long as the front listens.
         """
         self.app = ASGIWrapper(app)
         self.pose = pose

@@ -20,7 +20,7 @@ from penstock.engine.media.events import (
     out_of_reach,
 )
 from penstock.engine.media.renditions import height_of
-from penstock.engine.platform.scrub import scrubbed
+from penstock.engine.platform.scrub import scrubbed, scrubbed_id
 from penstock.engine.policy_editions import hidden_in
 from penstock.http.bodies import read_body
 from penstock.http.cmcd import NO_CMCD, Cmcd, CmcdFault, read_cmcd, with_cmcd
@@ -70,12 +70,22 @@ _Rate = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 _Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 _Frames = Annotated[int, Field(ge=0, le=100_000_000)]
 _Resolution = Annotated[str, AfterValidator(_resolution)]
-_Code = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_visible)]
+_Code = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    AfterValidator(_visible),
+    AfterValidator(scrubbed),
+]
 # Of players come lines and tabs as well; only what no store can hold is refused.
 _Message = Annotated[
     str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$"), AfterValidator(scrubbed)
 ]
-_MediaId = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_visible)]
+_MediaId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    AfterValidator(_visible),
+    AfterValidator(scrubbed_id),
+]
 _CmcdValue = Annotated[
     Any, AfterValidator(_cmcd), WithJsonSchema({"type": ["string", "object", "null"]})
 ]

@@ -25,6 +25,7 @@ from penstock.engine.level import Level
 from penstock.engine.media.folder import MediaFolderStatistics
 from penstock.engine.outcomes import Outcome, Reason, Tally
 from penstock.engine.pacer import PacerStatistics
+from penstock.engine.platform.statistics import PlatformStatistics
 from penstock.engine.ports import SpoolHealth, SpoolStatistics
 from penstock.engine.retention import RetentionStatistics
 from penstock.engine.sessions import SessionsStatistics
@@ -34,6 +35,7 @@ from penstock.http.front import FrontStatistics
 from penstock.http.grant_metrics import grant_metrics
 from penstock.http.meters import BUCKETS, RequestMeter
 from penstock.http.operation_metrics import operation_metrics
+from penstock.http.platform_metrics import platform_metrics
 from penstock.http.policy_metrics import PolicySources, policy_metrics
 from penstock.http.poller import PollerStatistics
 from penstock.http.session_tokens import TokenCacheStatistics
@@ -65,6 +67,7 @@ class Sources:
     grants: Callable[[], GrantStatistics | None]
     retention: Callable[[], RetentionStatistics]
     erasures: Callable[[], ErasuresStatistics]
+    platform: Callable[[], PlatformStatistics]
     reset_peaks: Callable[[], None]
     version: str
     python: str
@@ -91,7 +94,11 @@ class PenstockCollector:
         grants = self._sources.grants()
         if grants is not None:
             yield from grant_metrics(grants)
-        yield from operation_metrics(self._sources.retention(), self._sources.erasures())
+        platform = self._sources.platform()
+        yield from operation_metrics(
+            self._sources.retention(), self._sources.erasures(), platform.removed
+        )
+        yield from platform_metrics(platform)
         yield from self._process()
 
     def _requests(self) -> Iterable[Metric]:

@@ -1,24 +1,28 @@
 """What retention and erasures tell Prometheus."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from penstock.engine.erasures import ErasuresStatistics
+from penstock.engine.platform.records import Kept
 from penstock.engine.retention import RetentionStatistics
 
 
 def operation_metrics(
-    retention: RetentionStatistics, erasures: ErasuresStatistics
+    retention: RetentionStatistics, erasures: ErasuresStatistics, aged: Mapping[Kept, int]
 ) -> Iterable[Metric]:
-    """Read everything once."""
+    """Read everything once. `aged` are the rows of each class that grew too old."""
     removed = CounterMetricFamily(
         "penstock_retention_removed",
-        "Replays, sessions' finals and audit entries that were removed for their age or size.",
+        "What was removed for its age or size: replays, sessions' finals, audit entries, and rows "
+        "of analytics, errors and media.",
         labels=["what"],
     )
     for what in ("blobs", "finals", "audits"):
         removed.add_metric([what], getattr(retention, what))
+    for kept in Kept:
+        removed.add_metric([kept.value], aged.get(kept, 0))
     yield removed
     yield CounterMetricFamily(
         "penstock_retention_removed_bytes", "Bytes of these replays.", retention.blob_bytes

@@ -22,7 +22,13 @@ from penstock.http.gates import (
     refuse_wire,
 )
 from penstock.http.known_heads import KnownHeads
-from penstock.http.pose_json import is_json, read_json_batch, refuse_json_size
+from penstock.http.pose_json import (
+    JsonBatch,
+    is_json,
+    peek_json_frames,
+    read_json_batch,
+    refuse_json_size,
+)
 from penstock.http.problems import BY_CODE, Problem, problem_answer
 from penstock.http.session_tokens import SessionClaims, TokenRefusedError, TokenVerifier
 
@@ -81,7 +87,7 @@ class PoseFrames:
             consented = await self.consents.granted(who.principal_id, who.org_id, Purpose.BIOMETRIC)
             quota = await self.quotas.of_org(who.org_id)
         except ConsentUnknownError as unknown:
-            self._refuse_unread(claims, Reason.CONSENT_UNKNOWN, body)
+            self._refuse_unread(claims, Reason.CONSENT_UNKNOWN, head, body)
             return problem_answer(
                 Problem.CONSENT_UNKNOWN, str(unknown), retry_after=unknown.retry_after
             )
@@ -96,28 +102,28 @@ class PoseFrames:
         """Pass the gates from consent to decoding."""
         who = claims.identity
         if not consented:
-            self._refuse_unread(claims, Reason.CONSENT_REQUIRED, body)
+            self._refuse_unread(claims, Reason.CONSENT_REQUIRED, head, body)
             return problem_answer(Problem.CONSENT_REQUIRED, purpose=Purpose.BIOMETRIC.value)
         over = self.rate.refuse(who.session_id, who.org_id, quota, self.clock.monotonic())
         if over is not None:
-            self._refuse_unread(claims, over[0], body)
+            self._refuse_unread(claims, over[0], head, body)
             return over[1]
-        json = head.content_type != OCTET_STREAM and is_json(head.content_type)
+        json = _is_json(head)
         wrong_type = None if json else refuse_type(head.content_type)
         if wrong_type is not None:
-            self._refuse_unread(claims, Reason.MALFORMED, body)
+            self._refuse_unread(claims, Reason.MALFORMED, head, body)
             return wrong_type
         sidecar = read_sidecar(head) if head.sidecar or head.query else None
         if isinstance(sidecar, Answer):
-            self._refuse_unread(claims, Reason.MALFORMED, body)
+            self._refuse_unread(claims, Reason.MALFORMED, head, body)
             return sidecar
         unsent = read_unsent(head)
         if isinstance(unsent, Answer):
-            self._refuse_unread(claims, Reason.MALFORMED, body)
+            self._refuse_unread(claims, Reason.MALFORMED, head, body)
             return unsent
         received = int(self.clock.unix() * 1000)
         if json:
-            read = read_json_batch(body, who.session_id, sidecar[0] if sidecar else None)
+            read = self._read_json(claims, head, body, sidecar[0] if sidecar else None)
             if isinstance(read, Answer):
                 return read
             batch, text, meta = read
@@ -132,8 +138,24 @@ class PoseFrames:
         text, meta = sidecar or (None, NO_META)
         return Arrival(batch, received, text, meta, unsent)
 
-    def _refuse_unread(self, claims: SessionClaims, reason: Reason, body: bytes) -> None:
-        self.sessions.refuse(claims.identity, reason, peek_frame_count(body))
+    def _read_json(
+        self, claims: SessionClaims, head: Head, body: bytes, sidecar: bytes | None
+    ) -> JsonBatch | Answer:
+        read = read_json_batch(body, claims.identity.session_id, sidecar)
+        # Of a body for another session, nobody knows whose frames they are.
+        if isinstance(read, Answer) and read.code != Problem.TOKEN_WRONG_SESSION.code:
+            self._refuse_unread(claims, Reason.MALFORMED, head, body)
+        return read
+
+    def _refuse_unread(
+        self, claims: SessionClaims, reason: Reason, head: Head, body: bytes
+    ) -> None:
+        peek = peek_json_frames if _is_json(head) else peek_frame_count
+        self.sessions.refuse(claims.identity, reason, peek(body))
+
+
+def _is_json(head: Head) -> bool:
+    return head.content_type != OCTET_STREAM and is_json(head.content_type)
 
 
 def _answer_outcome(
@@ -141,8 +163,7 @@ def _answer_outcome(
 ) -> Answer:
     if isinstance(outcome, Admitted):
         # The JSON form's own document has a status as well.
-        json = head.content_type != OCTET_STREAM and is_json(head.content_type)
-        status = b'"status":"accepted",' if json else b""
+        status = b'"status":"accepted",' if _is_json(head) else b""
         return Answer(
             202,
             b'{%b"frames_accepted":%d,"session_id":"%b","buffer_position_bytes":%d}'

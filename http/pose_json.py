@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel, Field, StringConstraints
 
 from penstock.engine import wire
-from penstock.engine.platform.scrub import scrubbed
+from penstock.engine.platform.scrub import scrubbed, scrubbed_id
 from penstock.engine.reported import LONGEST_PHASE, NOTHING_REPORTED, Reported
 from penstock.engine.sidecar import MAX_SIDECAR_BYTES, BatchMeta, SidecarError
 from penstock.http.bodies import read_body
@@ -24,6 +24,12 @@ from penstock.http.uuids import is_uuid
 
 MAX_POSE_JSON_BYTES = 1 << 20
 _MOST_FRAMES = 1024  # more than a megabyte can hold
+# What each frame has once: in a text, its quotes would be escaped.
+_ONCE_A_FRAME = b'"elapsed_ms"'
+# Four columns of 33 figures with their commas, and the names.
+_SHORTEST_FRAME = 4 * 65 + len(
+    '{"elapsed_ms":0,"landmark_x":[],"landmark_y":[],"landmark_z":[],"landmark_visibility":[]}'
+)
 
 _Column = Annotated[list[float | None], Field(min_length=wire.LANDMARKS, max_length=wire.LANDMARKS)]
 _Milliseconds = Annotated[float, Field(ge=0, le=0xFFFF_FFFF, allow_inf_nan=False)]
@@ -105,6 +111,15 @@ def read_json_batch(body: bytes, session_id: str, sidecar: bytes | None) -> Json
     return batch, text, meta
 
 
+def peek_json_frames(body: bytes) -> int:
+    """Count the frames that a body claims to hold, without reading it; 0 where it can't hold them.
+
+    For bodies that are refused unread, or because they are no batch: their frames are counted too.
+    """
+    claimed = body.count(_ONCE_A_FRAME)
+    return claimed if claimed * _SHORTEST_FRAME <= len(body) <= MAX_POSE_JSON_BYTES else 0
+
+
 def refuse_json_size(length: int | None) -> Answer | None:
     """Refuse a body by its length, or by what it announces."""
     if length is None or length <= MAX_POSE_JSON_BYTES:
@@ -138,7 +153,7 @@ def _sidecar(body: _Body, beside: dict[str, Any]) -> dict[str, Any]:
     times = [n for one in frames if (n := one.processing_time_ms) is not None]
     resolutions = [one.camera_resolution for one in frames if one.camera_resolution is not None]
     told = {
-        "media_id": None if body.media_id is None else scrubbed(body.media_id),
+        "media_id": None if body.media_id is None else scrubbed_id(body.media_id),
         "pose_confidence": round(fmean(confidences), 4) if confidences else None,
         "processing_time_ms": round(fmean(times), 3) if times else None,
         "camera_resolution": resolutions[-1] if resolutions else None,

@@ -6,8 +6,8 @@ chain that ends before a noted link, or has another hash there, was cut or writt
 
 Entries that have grown too old are taken away at the beginning only; the hash of the last of them
 is kept, and the chain is followed from there. An entry that somebody was taken out of, since that
-person's data was erased, keeps its digest and so its place; no more entries may be so than erasures
-have counted.
+person's data was erased, keeps its digest and so its place. What was left of it is told by a digest
+in a later link of the same chain, made with the redaction: so not even that can be edited.
 """
 
 import hashlib
@@ -54,7 +54,13 @@ class ChainReader:
         self._noted = noted
         self.link = chain.removed_links
         self.hash = chain.removed_hash
-        self.redacted = 0
+        self._left: dict[int, str] = {}
+        self._told: dict[int, str] = {}
+
+    @property
+    def redacted(self) -> int:
+        """Give how many entries there were that somebody was taken out of."""
+        return len(self._left)
 
     def follow(self, links: Iterable[AuditLink]) -> Break | None:
         """Follow some more links; give the first that does not hold."""
@@ -64,10 +70,12 @@ class ChainReader:
                 return Break(expected, f"it is missing; the next one is {found.link}")
             if found.hash != link_hash(self.hash, found.link, found.digest):
                 return Break(found.link, "its hash is not made with that of the one before")
-            if found.content is None:
-                self.redacted += 1
-            elif found.digest != digest_of(found.content):
+            content = digest_of(found.content)
+            if found.redacted:
+                self._left[found.link] = content
+            elif found.digest != content:
                 return Break(found.link, "it is not what it was when it was written")
+            self._told.update(found.blinded)
             self.link, self.hash = found.link, found.hash
             if self._noted is not None and self._noted[0] == found.link:
                 wrong = self._differs(found.hash)
@@ -86,9 +94,9 @@ class ChainReader:
             return self._differs(chain.removed_hash)
         if self.link == chain.links and self.hash != chain.hash:
             return Break(chain.links, "its hash is not the one that the chain ends with")
-        if self.redacted > chain.redactions:
-            why = f"{self.redacted} entries are redacted; erasures did it {chain.redactions} times"
-            return Break(chain.links, why)
+        for link, content in self._left.items():
+            if self._told.get(link) != content:
+                return Break(link, "it is redacted, and not what an erasure made of it")
         if chain.unlinked:
             return Break(chain.links, f"{chain.unlinked} entries are not part of the chain")
         return None

@@ -88,7 +88,7 @@ class Enrichment:
     ) -> RequestContext:
         """Give the context of a request whose actor and address are told by whom we trust."""
         known = (request_id, person.actor_type, person.org_id, person.consent_level)
-        if address is not None and self.exclusions.edition.covers(address):
+        if address is not None and self.exclusions.excludes(address):
             return _context(*known, excluded=True)
         found = self.devices(visitor.user_agent)
         return _context(
@@ -104,7 +104,7 @@ class Enrichment:
     def surroundings(self, visitor: Visitor) -> Surroundings:
         """Give what statistics group by: where and on what; nothing where that is excluded."""
         address = self.proxies.client(visitor.peer, visitor.forwarded)
-        if address is not None and self.exclusions.edition.covers(address):
+        if address is not None and self.exclusions.excludes(address):
             return NOWHERE
         found = self.devices(visitor.user_agent)
         country = None if address is None else self.atlas.country(address)

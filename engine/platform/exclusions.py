@@ -100,9 +100,16 @@ class ExclusionEdition:
 
 @dataclass(slots=True)
 class ExclusionBook:
-    """The edition in force."""
+    """The edition in force, and how many requests it has covered."""
 
     edition: ExclusionEdition
+    excluded: int = 0
+
+    def excludes(self, address: Address) -> bool:
+        """Say whether nothing may be told of a request from this address, and count it if so."""
+        covered = self.edition.covers(address)
+        self.excluded += covered
+        return covered
 
     def adopt(self, edition: ExclusionEdition) -> None:
         """Put an edition into force, from the next request on."""

@@ -58,7 +58,7 @@ class ErrorReportEntry(Entry):
 
 
 class ErrorGroup(NamedTuple):
-    """All reports of one error. The texts are those of the first one."""
+    """All reports of one error. The texts are those of the oldest one that is kept."""
 
     org_id: str
     fingerprint: str
@@ -130,20 +130,22 @@ class AuditChainOf(Query["AuditChain"]):
 class AuditLink(NamedTuple):
     """An audit entry's place in the chain, its hash, and the digest that was hashed with the last.
 
-    `content` is what the digest is of; None where a person was taken out of it since.
+    `content` is what the digest is of, or where a person was taken out of it (`redacted`) what is
+    left. Of a record of such redactions, `blinded` has the links and the digests of what was left.
     """
 
     link: int
     hash: str
     digest: str
-    content: str | None
+    content: str
+    redacted: bool = False
+    blinded: tuple[tuple[int, str], ...] = ()
 
 
 class AuditChain(NamedTuple):
     """The chain's ends: the last link there is, and the last one that was removed by age.
 
-    `unlinked` counts entries that are not part of it, `redactions` how often erasures have taken
-    somebody out of an entry.
+    `unlinked` counts entries that are not part of it.
     """
 
     links: int
@@ -151,4 +153,3 @@ class AuditChain(NamedTuple):
     removed_links: int
     removed_hash: str
     unlinked: int
-    redactions: int = 0

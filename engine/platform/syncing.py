@@ -5,7 +5,7 @@ Theory of operation
 One task does all of it, so that no two syncs ever run. It waits until a sync is due or asked for,
 fetches the whole list, writes it to disk, and puts it into force, in that order. Whatever fails on
 the way leaves the list before in force and on disk, and is told in `state`; the next attempt comes
-after RETRY_SECONDS, or when the other side said.
+an hour later, or when the other side said.
 
 The list's own file says when it was synced, so that a restart does not sync again.
 """
@@ -14,20 +14,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import inf
 from typing import Protocol
 from uuid import uuid4
 
 import trio
 
 from penstock.engine.platform.exclusions import Exclusion, ExclusionBook, ExclusionEdition
+from penstock.engine.platform.schedule import Schedule
 from penstock.engine.ports import Clock
 
 logger = logging.getLogger(__name__)
-
-RETRY_SECONDS = 3600.0
-# The wall clock may be set: what is due is looked at again this often.
-_LOOK_SECONDS = 3600.0
 
 
 class SourceError(Exception):
@@ -91,29 +87,33 @@ class ExclusionSync:
         self._keeper = keeper
         self._book = book
         self._clock = clock
-        self._period = period_seconds
-        self._asked = trio.Event()
-        self._not_before = -inf
+        self._schedule = Schedule(clock, period_seconds, self._synced_unix)
         self.state: SyncState | None = None
+        self.done = self.failed = 0
 
     def ask_nowait(self) -> SyncState:
         """Have a sync begin now; the one that runs is given where there is one."""
-        if self.state is not None and self.state.status is SyncStatus.RUNNING:
-            return self.state
-        self.state = SyncState(str(uuid4()), SyncStatus.RUNNING, self._now_ms())
-        self._asked.set()
-        return self.state
+        if not self._running:
+            self._schedule.ask_nowait()
+        return self._begun()
 
     async def run(self) -> None:
         """Sync when that is due or asked for, until cancelled."""
         while True:
-            with trio.move_on_after(max(0.0, min(self._seconds_to_due(), _LOOK_SECONDS))):
-                await self._asked.wait()
-            if self._asked.is_set() or self._seconds_to_due() <= 0:
-                await self._sync(self.ask_nowait())
+            await self._schedule.wait_due()
+            await self._sync(self._begun())
+
+    @property
+    def _running(self) -> bool:
+        return self.state is not None and self.state.status is SyncStatus.RUNNING
+
+    def _begun(self) -> SyncState:
+        """Give the sync that runs or is about to; begin one where there is none."""
+        if self.state is None or not self._running:
+            self.state = SyncState(str(uuid4()), SyncStatus.RUNNING, self._now_ms())
+        return self.state
 
     async def _sync(self, begun: SyncState) -> None:
-        self._asked = trio.Event()
         try:
             edition = await self._fetched(begun)
             await trio.to_thread.run_sync(self._keeper.keep, edition)
@@ -124,6 +124,7 @@ class ExclusionSync:
         else:
             self._book.adopt(edition)
             self.state = replace(begun, status=SyncStatus.DONE, ended_unix_ms=self._now_ms())
+            self.done += 1
             logger.info("exclusions.synced", extra={"exclusions": len(edition)})
 
     async def _fetched(self, begun: SyncState) -> ExclusionEdition:
@@ -138,7 +139,8 @@ class ExclusionSync:
             raise SourceError("malformed", f"the list cannot be held: {error}") from None
 
     def _fail(self, begun: SyncState, error: SourceError) -> None:
-        self._not_before = self._clock.unix() + max(RETRY_SECONDS, error.retry_after or 0.0)
+        self.failed += 1
+        self._schedule.postpone(error.retry_after)
         self.state = replace(
             begun,
             status=SyncStatus.FAILED,
@@ -148,12 +150,9 @@ class ExclusionSync:
         )
         logger.warning("exclusions.failed", extra={"reason": error.reason, "detail": error.detail})
 
-    def _seconds_to_due(self) -> float:
-        if not self._period:
-            return inf
+    def _synced_unix(self) -> float | None:
         synced = self._book.edition.synced_unix_ms
-        due = -inf if synced is None else synced / 1000 + self._period
-        return max(due, self._not_before) - self._clock.unix()
+        return None if synced is None else synced / 1000
 
     def _now_ms(self) -> int:
         return int(self._clock.unix() * 1000)

@@ -6,6 +6,7 @@ of the last LATENCY_SECONDS, it is known between which two bounds a percentile l
 claimed.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from penstock.http.ends import ENDS
 from penstock.http.meters import BUCKETS, RequestMeter
 from penstock.http.poller import PollerStatistics
 from penstock.http.pose import PATH as POSE
+
+logger = logging.getLogger(__name__)
 
 LATENCY_SECONDS = 10
 _PERIOD_SECONDS = 1.0
@@ -74,7 +77,10 @@ class FlowSampler:
         while not self.stopping.is_set():
             with trio.move_on_after(_PERIOD_SECONDS):
                 await self.stopping.wait()
-            self.sample()
+            try:
+                self.sample()
+            except Exception:  # what only looks must not end what it looks at
+                logger.exception("console.sample_failed")
 
     def _begin(self) -> None:
         self._at = self.clock.monotonic()

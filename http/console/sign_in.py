@@ -159,7 +159,7 @@ class SignIn:
             "Sign in",
             status=200 if refused is None else refused.problem.status,
             target=target,
-            error=None if refused is None else refused.detail or refused.problem.meaning,
+            error="" if refused is None else _sentence(refused.detail or refused.problem.meaning),
         )
         if refused is None:
             return page
@@ -168,6 +168,10 @@ class SignIn:
             code=refused.problem.code,
             retry_after=None if wait is None else max(1, int(wait + 1)),
         )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
 
 
 def _plain(answer: Answer) -> Answer:

@@ -136,4 +136,5 @@ def _erasure(erasure: Erasure) -> Document:
         "blobs": erasure.blobs,
         "files": erasure.files,
         "audits": erasure.audits,
+        "texts": erasure.texts,
     }

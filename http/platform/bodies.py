@@ -12,7 +12,7 @@ from penstock.engine.media.events import ConnectionType
 from penstock.engine.platform.context import RequestContext
 from penstock.engine.platform.fingerprint import fingerprint
 from penstock.engine.platform.records import AnalyticsEntry, Circumstances, ErrorReportEntry
-from penstock.engine.platform.scrub import scrubbed, scrubbed_json
+from penstock.engine.platform.scrub import scrubbed, scrubbed_id, scrubbed_json
 from penstock.engine.records import AuditEntry
 from penstock.http.instants import Instant
 
@@ -24,9 +24,11 @@ MOST_PROPERTIES = 64
 _Word = Annotated[
     str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")
 ]
-_Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-_Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_Url = Annotated[str, StringConstraints(max_length=2048)]
+# What no store can hold as a text is refused.
+_PLAIN = r"^[^\x00]*$"
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PLAIN)]
+_Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PLAIN)]
+_Url = Annotated[str, StringConstraints(max_length=2048, pattern=_PLAIN)]
 _Number = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
 
 
@@ -69,7 +71,7 @@ class AnalyticsBody(BaseModel):
             scrubbed(self.event_name),
             scrubbed(self.event_category),
             _scrubbed(self.resource_type),
-            _scrubbed(self.resource_id),
+            _scrubbed_id(self.resource_id),
             _scrubbed(self.page_url),
             _scrubbed(self.referrer_url),
             self.numeric_value,
@@ -83,11 +85,11 @@ class ErrorBody(BaseModel):
 
     error_type: _Name
     error_code: _Name | None = None
-    error_message: Annotated[str, StringConstraints(max_length=4000)]
+    error_message: Annotated[str, StringConstraints(max_length=4000, pattern=_PLAIN)]
     feature_name: _Name | None = None
     media_id: _Id | None = None
     media_position_seconds: _measure(86_400) | None = None  # type: ignore[valid-type]
-    stack_trace: Annotated[str, StringConstraints(max_length=32_768)] | None = None
+    stack_trace: Annotated[str, StringConstraints(max_length=32_768, pattern=_PLAIN)] | None = None
     response_time_ms: _measure(86_400_000) | None = None  # type: ignore[valid-type]
     memory_usage_mb: _measure(10_000_000) | None = None  # type: ignore[valid-type]
     # Of all cores together.
@@ -101,7 +103,7 @@ class ErrorBody(BaseModel):
         error_type, code = scrubbed(self.error_type), _scrubbed(self.error_code)
         feature, stack = _scrubbed(self.feature_name), scrubbed(self.stack_trace or "")
         detail = {
-            "media_id": _scrubbed(self.media_id),
+            "media_id": _scrubbed_id(self.media_id),
             "media_position_seconds": self.media_position_seconds,
             "response_time_ms": self.response_time_ms,
             "memory_usage_mb": self.memory_usage_mb,
@@ -134,7 +136,7 @@ class AuditBody(BaseModel):
 
     def entry(self, reporter: str, now_ms: int, context: RequestContext) -> AuditEntry:
         """Give what the ledger keeps."""
-        kind, name = scrubbed(self.resource_type), _scrubbed(self.resource_id)
+        kind, name = scrubbed(self.resource_type), _scrubbed_id(self.resource_id)
         detail = {
             "status": scrubbed(self.status),
             "status_code": self.status_code,
@@ -180,3 +182,7 @@ def context_detail(context: RequestContext) -> dict[str, object]:
 
 def _scrubbed(text: str | None) -> str | None:
     return None if text is None else scrubbed(text)
+
+
+def _scrubbed_id(text: str | None) -> str | None:
+    return None if text is None else scrubbed_id(text)

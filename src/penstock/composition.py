@@ -109,7 +109,9 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
             lambda: findings.ledger(plant.writer),
             lambda: findings.grants(grants.problem if isinstance(grants, FileGrants) else None),
         ),
-        (engine.platform.notes,) if "platform" in settings.surfaces else (),
+        (engine.platform.geo_note, engine.platform.exclusions_note)
+        if "platform" in settings.surfaces
+        else (),
     )
     exposition = Exposition(
         PenstockCollector(
@@ -132,6 +134,7 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
                 grants=lambda: _grant_statistics(grants),
                 retention=engine.operations.retention.statistics,
                 erasures=engine.operations.erasures.statistics,
+                platform=engine.platform.statistics,
                 reset_peaks=lambda: _reset_peaks(plant, front),
                 version=__version__,
                 python=platform.python_version(),
@@ -217,16 +220,9 @@ def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> F
             f"tls_cert and tls_key: {bind.tls_cert} and {bind.tls_key} are no PEM certificate with "
             f"its key: {error}"
         ) from None
+    beside = console.beside
     front = Front(
-        app,
-        pose,
-        edge,
-        meter,
-        front_limits,
-        config,
-        hot,
-        console.beside,
-        takes_pose=takes_sessions,
+        app, pose, edge, meter, front_limits, config, hot, beside, takes_pose=takes_sessions
     )
     return front
 

@@ -109,6 +109,10 @@ class MaxMind:
             packed.unlink(missing_ok=True)
             draft.unlink(missing_ok=True)
 
+    def fetched_unix(self) -> float | None:
+        """Give when the database in force was downloaded; None without one."""
+        return self._geo.fetched_unix()
+
     async def _page(self, url: str, auth: httpx.BasicAuth) -> tuple[dict[str, Any], str]:
         async with self._asked(url, auth) as answer:
             body = await _bounded(answer, MOST_PAGE_BYTES)

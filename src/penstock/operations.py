@@ -8,6 +8,7 @@ from penstock.engine.blob_port import BlobStore
 from penstock.engine.deliveries import Deliveries
 from penstock.engine.erasures import Erasures
 from penstock.engine.ledger_port import Ledger
+from penstock.engine.platform.actors import ActorNames
 from penstock.engine.ports import Spool
 from penstock.engine.retention import BlobsSwept, Retention, RetentionRules
 from penstock.engine.session import Plant
@@ -33,6 +34,7 @@ def open_operations(
     sessions: Sessions,
     deliveries: Deliveries,
     core: CoreLink,
+    actors: ActorNames,
 ) -> Operations:
     """Put them together; whoever opens the service runs them."""
     rules = RetentionRules(
@@ -57,6 +59,7 @@ def open_operations(
         sessions,
         deliveries,
         plant.clock,
+        actors,
         forget=forget_of(core.grants),
         busy=busy,
     )

@@ -19,6 +19,7 @@ from penstock.engine.platform.exclusions import ExclusionBook
 from penstock.engine.platform.geo_updates import GeoUpdates
 from penstock.engine.platform.records import Kept
 from penstock.engine.platform.retention import Retention
+from penstock.engine.platform.statistics import PlatformStatistics
 from penstock.engine.platform.syncing import ExclusionSync
 from penstock.engine.ports import Clock
 from penstock.engine.rate import TokenBuckets
@@ -41,6 +42,11 @@ from penstock.storage.platform.geo import GeoDatabase
 
 DAY_SECONDS = 24 * 3600
 FOLDER = "platform"
+# GeoLite's licence has a database replaced within thirty days of a newer one, and there are two a
+# week.
+OLDEST_GEO_DAYS = 30
+# A list that was not renewed for so many of its periods is told of.
+_MISSED_SYNCS = 2
 
 
 @dataclass(slots=True, frozen=True)
@@ -52,14 +58,57 @@ class PlatformLink:
     book: ExclusionBook
     sync: ExclusionSync
     updates: GeoUpdates
+    retention: Retention
+    clock: Clock
     account_missing: str | None
+    sync_days: int
 
-    def notes(self) -> Finding | None:
-        """Tell that no request has a country, and why."""
-        if self.geo.status is None:
+    def geo_note(self) -> Finding | None:
+        """Tell that no request has a country, and why; or that the countries may be out of date."""
+        status = self.geo.status
+        if status is None:
             why = self.geo.problem or "no geo database has been downloaded"
             return Finding("geo_unavailable", f"{why}; requests are stored without a country")
+        days = int((self.clock.unix() - status.built_unix) // DAY_SECONDS)
+        if days > OLDEST_GEO_DAYS:
+            return Finding(
+                "geo_old",
+                f"the geo database was built {status.build_date}, {days} days ago; countries may "
+                f"be wrong, and MaxMind's licence has it replaced within {OLDEST_GEO_DAYS} days",
+            )
         return None
+
+    def exclusions_note(self) -> Finding | None:
+        """Tell that the list of privacy exclusions is not kept up although it should be."""
+        if not self.sync_days:
+            return None
+        synced = self.book.edition.synced_unix_ms
+        if synced is None:
+            return Finding("exclusions_missing", "the privacy exclusions have never been synced")
+        days = int((self.clock.unix() - synced / 1000) // DAY_SECONDS)
+        if days <= _MISSED_SYNCS * self.sync_days:
+            return None
+        return Finding(
+            "exclusions_old",
+            f"the privacy exclusions were synced {days} days ago; privacy_sync_days is "
+            f"{self.sync_days}",
+        )
+
+    def statistics(self) -> PlatformStatistics:
+        """Count everything once."""
+        geo, synced = self.geo.status, self.book.edition.synced_unix_ms
+        return PlatformStatistics(
+            None if geo is None else geo.built_unix,
+            self.geo.lookups,
+            self.updates.done,
+            self.updates.failed,
+            len(self.book.edition),
+            None if synced is None else synced / 1000,
+            self.sync.done,
+            self.sync.failed,
+            self.book.excluded,
+            self.retention.removed,
+        )
 
 
 @asynccontextmanager
@@ -85,9 +134,11 @@ async def open_platform(
             trio.open_nursery() as nursery,
         ):
             missing = _missing(settings)
+            # Without an account, nothing is fetched by itself.
             days = 0 if missing is not None else settings.privacy_sync_days
+            geo_days = 0 if missing is not None else settings.geo_update_days
             sync = ExclusionSync(maxmind, file, book, clock, days * DAY_SECONDS)
-            updates = GeoUpdates(maxmind)
+            updates = GeoUpdates(maxmind, clock, geo_days * DAY_SECONDS)
             retention = Retention(writer, clock, _days(settings), lambda: sluice.refuses_bulk)
             nursery.start_soon(sync.run)
             nursery.start_soon(updates.run)
@@ -97,10 +148,16 @@ async def open_platform(
                 book,
                 geo,
                 surroundings_of,
-                ActorNames(_actor_secret(settings), settings.actor_hash_days * DAY_SECONDS),
+                ActorNames(
+                    _actor_secret(settings),
+                    settings.actor_hash_days * DAY_SECONDS,
+                    _former_actor_secrets(settings),
+                ),
                 clock,
             )
-            yield PlatformLink(enrichment, geo, book, sync, updates, missing)
+            yield PlatformLink(
+                enrichment, geo, book, sync, updates, retention, clock, missing, days
+            )
             nursery.cancel_scope.cancel()
     finally:
         geo.close()
@@ -154,5 +211,17 @@ def _actor_secret(settings: Settings) -> bytes:
         raise StartupError(
             "actor_hash_secret: not set, and there is no user_jwt_secret that it could follow from"
         )
+    return _derived(secret_bytes(settings.user_jwt_secret))
+
+
+def _former_actor_secrets(settings: Settings) -> tuple[bytes, ...]:
+    if settings.actor_hash_secret_previous is None:
+        return ()
+    # It may have been either: that of the names, or that which they followed from.
+    previous = secret_bytes(settings.actor_hash_secret_previous)
+    return (previous, _derived(previous))
+
+
+def _derived(secret: bytes) -> bytes:
     # Another key than that which signs: who learns one has not learnt the other.
-    return hmac.digest(secret_bytes(settings.user_jwt_secret), b"penstock actor names", "sha256")
+    return hmac.digest(secret, b"penstock actor names", "sha256")

@@ -14,6 +14,7 @@ from penstock.engine.level import Level
 from penstock.engine.media.folder import MediaFolderStatistics
 from penstock.engine.outcomes import Reason, Tally
 from penstock.engine.pacer import PacerStatistics
+from penstock.engine.platform.statistics import PlatformStatistics
 from penstock.engine.policy import DEFAULT_POLICY, KNOBS
 from penstock.engine.policy_book import HISTORY_KEPT, MAX_CANDIDATES, MAX_EDITIONS, PolicyBook
 from penstock.engine.ports import SpoolHealth, SpoolStatistics
@@ -208,6 +209,7 @@ def _nothing_yet() -> Sources:
         grants=lambda: GrantStatistics(0, 0, 0, None),
         retention=lambda: RetentionStatistics(0, 0, 0, 0, 0, None),
         erasures=lambda: ErasuresStatistics(0, 0, 0),
+        platform=lambda: PlatformStatistics(None, {}, 0, 0, 0, None, 0, 0, 0, {}),
         reset_peaks=lambda: None,
         version="",
         python="",

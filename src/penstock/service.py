@@ -182,7 +182,15 @@ async def _open_engine(
                 ledger, writer, clock, lambda: sluice.refuses_bulk, abandonment.close_silent
             )
             operations = open_operations(
-                settings, plant, ledger, blobs, spool, sessions, deliveries, core
+                settings,
+                plant,
+                ledger,
+                blobs,
+                spool,
+                sessions,
+                deliveries,
+                core,
+                platform.enrichment.actors,
             )
             nursery.start_soon(operations.retention.run)
             nursery.start_soon(operations.erasures.run)

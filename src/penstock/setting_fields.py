@@ -158,6 +158,11 @@ class Settings(BaseSettings):
         "Makes the names under which people are stored; without it, it follows from "
         "user_jwt_secret, and without that it is required.",
     )
+    actor_hash_secret_previous: Secret | None = _setting(
+        None,
+        "The secret that made these names before (actor_hash_secret, or the user_jwt_secret that "
+        "it followed from): erasures find what is kept under those names.",
+    )
     actor_hash_days: int = _setting(
         30, "How long somebody keeps the same name of that kind.", ge=1, le=3650
     )
@@ -170,6 +175,9 @@ class Settings(BaseSettings):
     geo_update_url: CredentialUrl = _setting(
         "https://download.maxmind.com/geoip/databases/GeoLite2-City/download?suffix=tar.gz",
         "The geo database as .tar.gz; the same address with .sha256 behind it is its checksum.",
+    )
+    geo_update_days: int = _setting(
+        7, "How often that database is downloaded by itself; 0 never.", ge=0, le=365
     )
     privacy_exclusions_url: CredentialUrl = _setting(
         "https://api.maxmind.com/privacy/exclusions", "The list of privacy exclusions."

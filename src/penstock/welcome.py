@@ -58,7 +58,7 @@ def print_welcome(settings: Settings, address: str) -> None:
         f"""
 Penstock listens on {address}
   Development mode: generated secrets in {folder}, everybody consents, this machine only.
-{first(settings, address)}
+{first(settings, address)}{_console(settings, address)}
   Stop with Ctrl-C.
 """,
         flush=True,
@@ -92,6 +92,18 @@ curl -i {address}/v1/pose/frames \\
 
   See it: {address}/metrics    Ready? {address}/readyz    What it stored:
 {penstock} replay {_SESSION} --data-dir {folder}
+"""
+
+
+def _console(settings: Settings, address: str) -> str:
+    if "console" not in settings.surfaces:
+        return ""
+    penstock = shlex.quote(_relative(Path(sys.argv[0])))
+    folder = shlex.quote(str(settings.data_dir))
+    return f"""
+  The console: {address}/console    Sign in there with the token that this prints:
+{penstock} token user --dev --data-dir {folder} --role platform_admin \\
+  --principal-id {_PRINCIPAL} --org-id {_ORG}
 """
 
 

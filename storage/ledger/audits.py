@@ -1,5 +1,7 @@
 """Audit entries as rows, each a link of the chain."""
 
+from typing import Any
+
 import orjson
 
 from penstock.engine.platform.audit_chain import (
@@ -13,6 +15,8 @@ from penstock.engine.records import AuditEntry, AuditPage, StoredAudit
 from penstock.storage.ledger.sql import Answers, Put, Puts, Row, Statement, Steps, compare, encode
 
 _COLUMNS = "entry_id, at_unix_ms, actor, action, subject, detail"
+_SERVICE = "penstock"
+_REDACTED, _BLINDED = "audit.redacted", "blinded"
 
 
 def put_audit(entry: AuditEntry) -> Steps[None]:
@@ -37,7 +41,7 @@ def put_audit(entry: AuditEntry) -> Steps[None]:
     link, before = rows[0]
     if before == BEGINNING:
         link, before = yield from _link_older(link)
-    digest = digest_of(_content(row))
+    digest = digest_of(content_in(row))
     found = link_hash(before, link, digest)
     yield Statement(
         f"INSERT INTO audit_entries ({_COLUMNS}, link, hash, digest)"
@@ -54,7 +58,7 @@ def _link_older(link: int) -> Steps[tuple[int, str]]:
     )
     before = BEGINNING
     for position, *row in rows:
-        digest = digest_of(_content(tuple(row)))
+        digest = digest_of(content_in(tuple(row)))
         before = link_hash(before, link, digest)
         yield Statement(
             "UPDATE audit_entries SET link = ?, hash = ?, digest = ? WHERE position = ?",
@@ -64,7 +68,8 @@ def _link_older(link: int) -> Steps[tuple[int, str]]:
     return link, before
 
 
-def _content(row: Row) -> str:
+def content_in(row: Row) -> str:
+    """Give what is hashed of an entry, of its columns."""
     entry_id, at_unix_ms, actor, action, subject, detail = row
     return content_of(AuditEntry(at_unix_ms, actor, action, subject, {}, entry_id), detail)
 
@@ -94,20 +99,30 @@ def audit_links(query: AuditLinks) -> Steps[list[AuditLink]]:
         (query.after, query.limit),
     )
     return [
-        AuditLink(link, found, digest, None if redacted else _content(tuple(row)))
+        AuditLink(link, found, digest, content_in(tuple(row)), bool(redacted), _blinded(row))
         for link, found, digest, redacted, *row in rows
     ]
+
+
+def put_redacted(erasure_id: str, at_unix_ms: int, blinded: list[tuple[int, str]]) -> Steps[None]:
+    """Append the record of a redaction: the links, and digests of what was left of them."""
+    subject, detail = f"erasure:{erasure_id}", {_BLINDED: blinded}
+    yield from put_audit(AuditEntry(at_unix_ms, _SERVICE, _REDACTED, subject, detail))
+
+
+def _blinded(row: list[Any]) -> tuple[tuple[int, str], ...]:
+    _, _, _, action, _, detail = row
+    # Services send entries with any action, but nothing of theirs is at the detail's top.
+    told = orjson.loads(detail).get(_BLINDED, ()) if action == _REDACTED else ()
+    return tuple((link, digest) for link, digest in told)
 
 
 def audit_chain(_query: AuditChainOf) -> Steps[AuditChain]:
     """Give the chain's ends."""
     rows = yield Statement("SELECT links, hash, removed_links, removed_hash FROM audit_chain")
     unlinked = yield Statement("SELECT count(*) FROM audit_entries WHERE link IS NULL")
-    redactions = yield Statement("SELECT COALESCE(SUM(audits_redacted), 0) FROM erasures")
     links, found, removed_links, removed_hash = rows[0]
-    return AuditChain(
-        links, found, removed_links, removed_hash, unlinked[0][0], int(redactions[0][0])
-    )
+    return AuditChain(links, found, removed_links, removed_hash, unlinked[0][0])
 
 
 # It counts a link before it stores the entry.

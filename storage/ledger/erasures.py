@@ -31,6 +31,9 @@ from penstock.engine.erasure_records import (
     stand_in,
 )
 from penstock.engine.ledger_port import Verdict
+from penstock.engine.platform.audit_chain import digest_of as content_digest
+from penstock.storage.ledger.audits import content_in, put_redacted
+from penstock.storage.ledger.platform_erasures import spelling_of
 from penstock.storage.ledger.sql import (
     Answers,
     Put,
@@ -84,12 +87,14 @@ OF_PEOPLE = (
 )
 KEPT: Mapping[str, str] = {
     "erasures": "the order itself; it forgets the person when it is done",
+    "audit_entries": "what was done, and when; a stand-in takes the person's place",
+    "error_groups": "counts of an error, whoever met it; a group without reports goes with them",
     "erased_sessions": "the session's id alone, so that nothing of it is stored again",
 }
 
 _ERASURE = (
     "erasure_id, digest, principal_id, asked_unix_ms, asked_by, done_unix_ms, rows_removed,"
-    " sessions_removed, blobs_removed, files_removed, audits_redacted"
+    " sessions_removed, blobs_removed, files_removed, audits_redacted, texts_redacted"
 )
 _OWNED_BY = " UNION ".join(
     f"SELECT session_id, org_id FROM {table} WHERE principal_id = ?" for table in OWNED
@@ -168,18 +173,36 @@ def put_rows(entry: EraseRows) -> Steps[int]:
 
 
 def put_redaction(entry: RedactAudits) -> Steps[int]:
-    """Write the stand-in wherever the person's id is."""
+    """Write the stand-in wherever the person's id is, or one of their names, and record it."""
     redacted = 0
-    swap = (entry.principal_id, stand_in(entry.principal_id))
+    blinded: list[tuple[int, str]] = []
+    spelling, instead = spelling_of(entry.principal_id), stand_in(entry.principal_id)
     for position in entry.positions:
-        done = yield Statement(
-            "UPDATE audit_entries SET actor = REPLACE(actor, ?, ?),"
-            " subject = REPLACE(subject, ?, ?), detail = REPLACE(detail, ?, ?), redacted = 1"
-            " WHERE position = ? AND (actor LIKE ? OR subject LIKE ? OR detail LIKE ?) RETURNING 1",
-            (*swap * 3, position, *(f"%{entry.principal_id}%",) * 3),
+        rows = yield Statement(
+            "SELECT link, entry_id, at_unix_ms, action, actor, subject, detail FROM audit_entries"
+            " WHERE position = ?",
+            (position,),
         )
-        redacted += len(done)
+        for link, entry_id, at_unix_ms, action, *row in rows:
+            actor, *texts = (spelling.sub(instead, text) for text in row)
+            if actor in entry.names:
+                actor = instead
+            if (actor, *texts) == tuple(row):
+                continue
+            yield Statement(
+                "UPDATE audit_entries SET actor = ?, subject = ?, detail = ?, redacted = ?"
+                " WHERE position = ?",
+                (actor, *texts, int(link is not None), position),
+            )
+            redacted += 1
+            if link is None:  # from before the chain: it will be linked as it is now
+                continue
+            subject, detail = texts
+            left = content_in((entry_id, at_unix_ms, actor, action, subject, detail))
+            blinded.append((link, content_digest(left)))
     if redacted:
+        if blinded:
+            yield from put_redacted(entry.erasure_id, entry.at_unix_ms, blinded)
         yield from _count(entry.erasure_id, audits=redacted)
     return redacted
 
@@ -268,8 +291,11 @@ def audits_that_name(query: AuditsThatName) -> Steps[AuditsNaming]:
         " ORDER BY position LIMIT ?",
         (query.after, query.limit),
     )
+    spelling = spelling_of(query.principal_id)
     found = tuple(
-        position for position, *texts in rows if any(query.principal_id in text for text in texts)
+        position
+        for position, *texts in rows
+        if texts[0] in query.names or any(spelling.search(text) for text in texts)
     )
     return AuditsNaming(found, rows[-1][0] if len(rows) == query.limit else None)
 

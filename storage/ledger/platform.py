@@ -24,8 +24,13 @@ _REPORT = (
     " stack, detail, circumstances"
 )
 _GROUP = (
-    "org_id, fingerprint, error_type, error_code, feature, message, stack, reports,"
-    " first_seen_unix_ms, last_seen_unix_ms"
+    "org_id, fingerprint, error_type, error_code, feature, reports, first_seen_unix_ms,"
+    " last_seen_unix_ms"
+)
+# A group's texts are those of the oldest report that is kept of it.
+_OLDEST = (
+    "SELECT o.report_id FROM error_reports o WHERE o.org_id = g.org_id"
+    " AND o.fingerprint = g.fingerprint ORDER BY o.received_unix_ms, o.report_id LIMIT 1"
 )
 
 
@@ -33,9 +38,9 @@ def put_analytics(entry: AnalyticsEntry) -> Steps[None]:
     """Store an event."""
     row = _row(entry)
     done = yield Statement(
-        f"INSERT INTO analytics_events ({_EVENT}) VALUES ({_marks(row)})"
+        f"INSERT INTO analytics_events ({_EVENT}, actor) VALUES ({_marks(row)}, ?)"
         " ON CONFLICT (event_id) DO NOTHING RETURNING 1",
-        row,
+        (*row, entry.circumstances.actor),
     )
     if not done:
         there = yield Statement(
@@ -48,15 +53,15 @@ def put_error_report(entry: ErrorReportEntry) -> Steps[None]:
     """Store a report, and count it in its group."""
     row = _row(entry)
     done = yield Statement(
-        f"INSERT INTO error_reports ({_REPORT}) VALUES ({_marks(row)})"
+        f"INSERT INTO error_reports ({_REPORT}, actor) VALUES ({_marks(row)}, ?)"
         " ON CONFLICT (report_id) DO NOTHING RETURNING 1",
-        row,
+        (*row, entry.circumstances.actor),
     )
     if not done:
         there = yield Statement(f"SELECT {_REPORT} FROM error_reports WHERE report_id = ?", row[:1])
         compare(there[0], row, "another report has this id")
     at = entry.received_unix_ms
-    group = (entry.org_id, entry.fingerprint, *row[4:9], 1, at, at)
+    group = (entry.org_id, entry.fingerprint, *row[4:7], 1, at, at)
     yield Statement(
         f"INSERT INTO error_groups ({_GROUP}) VALUES ({_marks(group)})"
         " ON CONFLICT (org_id, fingerprint) DO UPDATE SET reports = error_groups.reports + 1,"
@@ -83,8 +88,12 @@ def analytics_page(query: AnalyticsPage) -> Steps[list[AnalyticsEntry]]:
 def error_groups(query: ErrorGroups) -> Steps[list[ErrorGroup]]:
     """Give an organisation's groups, those seen last first."""
     rows = yield Statement(
-        f"SELECT {_GROUP} FROM error_groups WHERE org_id = ?"
-        " ORDER BY last_seen_unix_ms DESC, fingerprint LIMIT ?",
+        "SELECT g.org_id, g.fingerprint, g.error_type, g.error_code, g.feature,"
+        " COALESCE(r.message, ''), COALESCE(r.stack, ''), g.reports, g.first_seen_unix_ms,"
+        f" g.last_seen_unix_ms FROM (SELECT {_GROUP} FROM error_groups WHERE org_id = ?"
+        " ORDER BY last_seen_unix_ms DESC, fingerprint LIMIT ?) g"
+        f" LEFT JOIN error_reports r ON r.report_id = ({_OLDEST})"
+        " ORDER BY g.last_seen_unix_ms DESC, g.fingerprint",
         (query.org_id, query.limit),
     )
     return [ErrorGroup(*row) for row in rows]

@@ -13,6 +13,7 @@ import maxminddb
 from maxminddb import InvalidDatabaseError, Reader
 
 from penstock.engine.platform.addresses import Address, read_address
+from penstock.engine.platform.statistics import Lookup
 from penstock.storage.platform.replacing import put_in_place
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class GeoStatus:
     database_type: str
     build_date: str
     entries: int
+    built_unix: int
 
 
 class GeoDatabase:
@@ -40,6 +42,7 @@ class GeoDatabase:
         """Open what is at `path`, if anything is; `problem` says why it cannot be used."""
         self.path = path
         self.problem: str | None = None
+        self.lookups = dict.fromkeys(Lookup, 0)
         self._reader: Reader | None = None
         if path.exists():
             try:
@@ -54,10 +57,32 @@ class GeoDatabase:
             return None
         metadata = self._reader.metadata()
         built = datetime.fromtimestamp(metadata.build_epoch, UTC)
-        return GeoStatus(metadata.database_type, f"{built:%Y-%m-%d}", metadata.node_count)
+        return GeoStatus(
+            metadata.database_type,
+            f"{built:%Y-%m-%d}",
+            metadata.node_count,
+            metadata.build_epoch,
+        )
+
+    def fetched_unix(self) -> float | None:
+        """Give when the database in force was put there; None without one."""
+        if self._reader is None:
+            return None
+        try:
+            return self.path.stat().st_mtime
+        except OSError:
+            return None  # somebody took the file away: it is missing at the next start
 
     def country(self, address: Address) -> str | None:
         """Give the country's two letters; None where nothing says."""
+        found = self._look_up(address)
+        if self._reader is None:
+            self.lookups[Lookup.NO_DATABASE] += 1
+        else:
+            self.lookups[Lookup.UNKNOWN if found is None else Lookup.FOUND] += 1
+        return found
+
+    def _look_up(self, address: Address) -> str | None:
         if self._reader is None:
             return None
         try:

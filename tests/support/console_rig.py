@@ -30,7 +30,7 @@ from uuid import UUID
 import httpx
 import trio
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from penstock.http.roles import Role
 from penstock.jwts import mint_user_jwt
@@ -44,7 +44,12 @@ SCREENSHOTS = "PENSTOCK_SCREENSHOTS"
 # Narrow is a small telephone, wide a small laptop.
 NARROW, WIDE = 360, 1280
 THEMES = ("light", "dark")
+# axe takes a second a page: both themes and both widths are covered by two of the four.
+_CHECKED = frozenset({("light", WIDE), ("dark", NARROW)})
+# What a story in a browser may take on a machine that is busy otherwise, in seconds.
+WATCHDOG = 300.0
 _SERIOUS = frozenset({"serious", "critical"})
+_REFUSED = "Failed to load resource: the server responded with a status of 4"
 _CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 
 
@@ -143,8 +148,14 @@ def open_page(
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     faults: list[str] = []
+
+    def _note(told: ConsoleMessage) -> None:
+        # A page that refuses a form says so by its status, which Chromium counts as an error.
+        if told.type == "error" and not told.text.startswith(_REFUSED):
+            faults.append(told.text)
+
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda told: faults.append(told.text) if told.type == "error" else None)
+    page.on("console", _note)
     try:
         yield page
         assert not faults, faults
@@ -224,15 +235,22 @@ async def look_everywhere(
     name: str,
     ready: Callable[[Page], None] = lambda _page: None,
 ) -> None:
-    """Look at a path in both themes, wide and at 360 px; `ready` waits for what comes later."""
+    """Look at a path in both themes, wide and at 360 px; `ready` waits for what comes later.
+
+    Open the service with `watchdog=WATCHDOG`.
+    """
     for theme in THEMES:
         for width in (WIDE, NARROW):
+            shot, checked = f"{name}-{theme}-{width}", (theme, width) in _CHECKED
 
-            def story(page: Page, shot: str = f"{name}-{theme}-{width}") -> None:
+            def story(page: Page, shot: str = shot, *, checked: bool = checked) -> None:
                 answer = page.goto(path)
                 assert answer is not None
                 assert answer.status == 200
                 ready(page)
-                check_looks(page, shot)
+                screenshot(page, shot)
+                check_fits(page)
+                if checked:
+                    check_access(page)
 
             await tell(browsers, console, story, theme=theme, width=width)

@@ -96,6 +96,7 @@ class MaxMindStandIn:
             "geo_update_url": f"{self.url}/geo?suffix=tar.gz",
             "privacy_exclusions_url": f"{self.url}/exclusions",
             "privacy_sync_days": 0,
+            "geo_update_days": 0,
         }
 
     def serve_database(self, database: bytes) -> None:

@@ -65,5 +65,5 @@ def _told(erasure: Mapping[str, Any]) -> str:
     return (
         f"erasure {erasure['erasure_id']} {state}: {erasure['sessions']} sessions, "
         f"{erasure['rows']} rows, {erasure['blobs']} replays, {erasure['files']} files removed, "
-        f"{erasure['audits']} audit entries without the name"
+        f"{erasure['audits']} audit entries and {erasure['texts']} texts of others without the name"
     )

@@ -93,14 +93,19 @@ def test_entries_outside_of_it_show() -> None:
 
 
 def test_who_was_erased_leaves_the_chain_whole() -> None:
-    """A redacted entry keeps its place; more of them than erasures have counted do not pass."""
+    """A redacted entry keeps its place, and what is left of it is what a later link tells."""
     chain, links = chain_of(5)
-    links[2] = links[2]._replace(content=None)
-    assert verify(chain._replace(redactions=1), links) is None
-    found = verify(chain, links)
-    assert found is not None
-    assert "1 entries are redacted" in found.why
-    moved = [*links[:2], links[2]._replace(digest=digest_of("another")), *links[3:]]
-    found = verify(chain._replace(redactions=1), moved)
-    assert found is not None
-    assert found.link == 3
+    links[2] = links[2]._replace(content="what is left", redacted=True)
+    links[3] = links[3]._replace(blinded=((3, digest_of("what was left first")),))
+    links[4] = links[4]._replace(blinded=((3, digest_of("what is left")),))
+    assert verify(chain, links) is None
+    for link, spoilt in (
+        (3, links[2]._replace(content="edited since")),
+        (3, links[2]._replace(digest=digest_of("another"))),
+        (2, links[1]._replace(content="never redacted", redacted=True)),
+    ):
+        found = verify(chain, [*links[: link - 1], spoilt, *links[link:]])
+        assert found is not None
+        assert found.link == link
+    found = verify(chain, [*links[:4], links[4]._replace(blinded=())])
+    assert found == Break(3, "it is redacted, and not what an erasure made of it")

@@ -7,12 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from penstock.engine.platform.exclusions import Exclusion, ExclusionBook, ExclusionEdition
-from penstock.engine.platform.syncing import (
-    RETRY_SECONDS,
-    ExclusionSync,
-    SourceError,
-    SyncStatus,
-)
+from penstock.engine.platform.schedule import RETRY_SECONDS
+from penstock.engine.platform.syncing import ExclusionSync, SourceError, SyncStatus
 
 WEEK = 7 * 86_400.0
 LIST = [Exclusion("198.51.100.0/24", "ccpa_do_not_sell", 0)]

@@ -165,6 +165,20 @@ async def test_no_more_listen_than_may(serve: Serve) -> None:
                 await again.stream.aclose()
 
 
+async def test_a_listener_that_goes_is_noticed(serve: Serve) -> None:
+    """Closing its own side is enough: nothing waits for the last byte of a stream of events."""
+    async with (
+        serve(request_timeout_seconds=600.0) as service,
+        signed_in(service) as console,
+        _listening(console) as events,
+    ):
+        await events.next()
+        await events.stream.send_eof()
+        with trio.fail_after(PATIENCE):
+            while await events.stream.receive_some(65536):
+                pass
+
+
 async def test_a_stream_ends_with_its_visit(serve: Serve) -> None:
     """A sign-out ends it within a sample, and says so, that the page may tell its reader."""
     async with serve() as service, signed_in(service) as console:

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from console_rig import look_everywhere, signed_in
+from console_rig import WATCHDOG, look_everywhere, signed_in
 from penstock.engine.ledger_port import LedgerReason
 from penstock.engine.outcomes import Reason
 from penstock.http.console.health_page import REMEDIES
@@ -32,5 +32,5 @@ def test_every_fault_of_the_stores_has_a_remedy() -> None:
 
 async def test_the_page_can_be_used_by_everybody(serve: Serve, browsers: Browsers) -> None:
     """No serious finding of axe, and no page that scrolls sideways, in either theme."""
-    async with serve() as service, signed_in(service) as console:
+    async with serve(watchdog=WATCHDOG) as service, signed_in(service) as console:
         await look_everywhere(browsers, console, "/console/health", "health")

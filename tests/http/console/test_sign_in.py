@@ -4,13 +4,24 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 
-from console_rig import ADMIN, Console, signed_in, user_token, visitor
+from console_rig import (
+    ADMIN,
+    WATCHDOG,
+    Console,
+    check_looks,
+    signed_in,
+    tell,
+    user_token,
+    visitor,
+)
 from penstock.engine.records import AuditEntry, AuditPage
 from penstock.http.console import sign_in
 from penstock.http.roles import Role
 from penstock.ledgers import LEDGER_FILE, open_ledger
 from penstock.service import Service
+from portal_rig import Browsers
 
 Serve = Callable[..., Any]
 COOKIE = "penstock-visit"
@@ -138,7 +149,7 @@ async def test_an_address_that_fails_too_often_waits(serve: Serve) -> None:
             answer = await console.sign_in(token)
             assert answer.status_code == 429
             assert 0 < int(answer.headers["retry-after"]) <= 31
-            assert "try again in" in answer.text
+            assert "ry again in" in answer.text
         assert len(await _audited(service)) == sign_in.FAILURES_AT_ONCE
 
 
@@ -197,3 +208,30 @@ async def test_a_ledger_that_takes_nothing_keeps_no_operator_out(
             other.rollback()
         assert answer.status_code == 303
         assert "console.not_audited" in caplog.text
+
+
+async def test_a_browser_signs_in_and_out(serve: Serve, browsers: Browsers) -> None:
+    """In Chromium, with its own Origin and cookies: a bad token is told, a good one leads on."""
+    async with serve(watchdog=WATCHDOG) as service, visitor(service) as nobody:
+        token = user_token(service)
+
+        def story(page: Page) -> None:
+            page.goto("/console/health")
+            page.fill("#field-token", "nonsense")
+            page.click("button.main")
+            assert "not a JWT" in page.inner_text("#error-token")
+            check_looks(page, "sign-in")
+            page.fill("#field-token", token)
+            page.click("button.main")
+            assert page.inner_text("h1") == "Health"
+            page.click("button.theme")
+            assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+            page.reload()
+            assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+            page.click("text=Sign out")
+            assert page.inner_text("h1") == "Sign in"
+            page.go_back()
+            page.reload()
+            assert page.inner_text("h1") == "Sign in"
+
+        await tell(browsers, nobody, story)

@@ -10,6 +10,7 @@ import trio
 from playwright.sync_api import Page
 
 from console_rig import (
+    WATCHDOG,
     Console,
     check_looks,
     look_everywhere,
@@ -149,7 +150,7 @@ async def test_an_operator_tries_a_policy_and_takes_it_back(
         _reverts(page)
 
     async with (
-        serve(frame_memory_bytes=16 * MIB) as service,
+        serve(frame_memory_bytes=16 * MIB, watchdog=WATCHDOG) as service,
         signed_in(service) as console,
         _pressed(service, console, make_token, make_batch),
     ):
@@ -163,7 +164,7 @@ async def test_the_pages_can_be_used_by_everybody(
     serve: Serve, browsers: Browsers, turn: Any, path: str, name: str
 ) -> None:
     """No serious finding of axe, and no page that scrolls sideways, in either theme."""
-    async with serve() as service, signed_in(service) as console:
+    async with serve(watchdog=WATCHDOG) as service, signed_in(service) as console:
         await turn(service, thin_at=45.0)
 
         def ready(page: Page) -> None:

@@ -12,6 +12,7 @@ from maxmind_stand_in import write_database
 from penstock.engine.platform.exclusions import Exclusion, ExclusionEdition
 from penstock.engine.platform.records import AnalyticsPage, ErrorGroups, ErrorReports
 from penstock.storage.platform.exclusions_file import ExclusionsFile
+from platform_bodies import analytics, audit, error
 
 ORG = str(UUID(int=8))
 PHONE = (
@@ -22,49 +23,6 @@ EMAIL = "ann.lee@clinic.example"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
 ADDRESS = "198.51.100.45"
 PLANTED = f"{EMAIL} {TOKEN} {ADDRESS}"
-
-
-def analytics(**changes: Any) -> dict[str, Any]:
-    return {
-        "event_name": "page.view",
-        "event_category": "navigation",
-        "timestamp": datetime.now(UTC).isoformat(),
-        "resource_type": "page",
-        "resource_id": "treatment-plan-library",
-        "page_url": "/library",
-        "referrer_url": "/dashboard",
-        "numeric_value": None,
-        "properties": {"filter_condition": "neck_pain", "results_count": 12},
-        **changes,
-    }
-
-
-def error(**changes: Any) -> dict[str, Any]:
-    return {
-        "error_type": "video_error",
-        "error_code": "MEDIA_ERR_NETWORK",
-        "error_message": "Failed to load video segment",
-        "feature_name": "video_player",
-        "media_id": "exercise-uuid-hashed",
-        "media_position_seconds": 23.5,
-        "stack_trace": "Error: fetch failed\n    at load (https://a.example/app.js:1:2)",
-        "response_time_ms": 30000,
-        "memory_usage_mb": 245.6,
-        "cpu_usage_percent": 78.3,
-        **changes,
-    }
-
-
-def audit(**changes: Any) -> dict[str, Any]:
-    return {
-        "action": "patient.view",
-        "resource_type": "patient",
-        "resource_id": "patient-123",
-        "status": "success",
-        "status_code": 200,
-        "metadata": {"fields_accessed": ["name", "treatment_plans"]},
-        **changes,
-    }
 
 
 ROUTES = {

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from penstock.engine import wire
+from penstock.http.pose_json import peek_json_frames
 from penstock.storage.replay import read_replay
 
 SESSION = str(UUID(int=1))
@@ -128,11 +129,48 @@ async def test_what_is_wrong_is_named(
     *,
     express_lane: bool,
 ) -> None:
-    """A body that is no batch is refused by the name of its field, and counts as nothing."""
+    """A body that is no batch is refused by the name of its field, and its frames are counted."""
     async with platform(express_lane=express_lane) as api:
-        reply = await api.ask("POST", PATH, make_token(), change(body_of(points_of(2))))
+        body = change(body_of(points_of(2)))
+        reply = await api.ask("POST", PATH, make_token(), body)
         assert (reply.status, reply.code) == (status, code), reply
         assert reply.json.get("field") == field
+        claimed = 0 if code == "token_wrong_session" else len(body["frames"] or ())
+        assert _tally(api) == ({"malformed": claimed} if claimed else {})
+
+
+@LANES
+async def test_frames_that_are_refused_unread_are_counted(
+    platform: Any, make_token: Any, *, express_lane: bool
+) -> None:
+    """Too many requests, an unreadable sidecar, a body cut short: by what the body claims."""
+    body = body_of(points_of(3))
+    async with platform(
+        express_lane=express_lane, rate_batches_per_second=0.01, rate_burst=2
+    ) as api:
+        cut = orjson.dumps(body)[:-5]
+        assert (await api.ask("POST", PATH, make_token(), cut)).status == 400
+        beside = {"X-Batch-Meta": "{"}
+        assert (await api.ask("POST", PATH, make_token(), body, beside)).status == 400
+        assert (await api.ask("POST", PATH, make_token(), body)).code == "rate_session_exceeded"
+        assert _tally(api) == {"malformed": 6, "rate_session_exceeded": 3}
+
+
+@pytest.mark.parametrize(
+    ("body", "claimed"),
+    [
+        (orjson.dumps({"frames": [frame_of(points_of(1)[0], 0)] * 40}), 40),
+        (orjson.dumps({"frames": [{"elapsed_ms": 0}] * 40}), 0),
+        (b'"elapsed_ms"' * 9, 0),
+        # In a text it is escaped, and no key.
+        (orjson.dumps({"frames": [frame_of(points_of(1)[0], 0, note='"elapsed_ms"')]}), 1),
+        (b"", 0),
+        (b" " * (1 << 20) + b'"elapsed_ms"', 0),
+    ],
+)
+def test_what_a_body_claims_is_counted_if_it_could_be(body: bytes, claimed: int) -> None:
+    """A number of frames that no body of that length could hold says nothing."""
+    assert peek_json_frames(body) == claimed
 
 
 async def test_its_size_is_bounded(platform: Any, make_token: Any) -> None:
@@ -191,6 +229,14 @@ async def _binary(api: Any, token: str, body: bytes, headers: tuple[tuple[str, s
         length = f"Content-Length: {len(body)}\r\n"
         await client.send(f"POST {PATH} HTTP/1.1\r\n{head}{length}\r\n".encode() + body)
         return await client.reply()
+
+
+def _tally(api: Any) -> dict[str, int]:
+    """Give the frames that were refused, by reason; all that were seen are among them."""
+    tally = api.service.ledger.process
+    refused = {name: count for name, count in tally.plain().items() if count}
+    assert tally.seen == sum(refused.values())
+    return refused
 
 
 def _with(body: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from penstock.engine.media.records import MediaEventEntry, MediaEventsOf
 from penstock.engine.media.rollup import NOWHERE
 from penstock.engine.ports import Purpose
 from penstock.engine.records import AuditEntry, AuditPage, ErasedSession, FinalEntry, FinalOf
-from penstock.storage.ledger import erasures
+from penstock.storage.ledger import erasures, platform_erasures
 from penstock.storage.ledger.migrate import load_migrations
 
 STORED, REPEATED, CONFLICT, UNFIT, _FULL = Verdict
@@ -228,9 +228,10 @@ async def test_audit_entries_keep_what_happened_but_not_to_whom(site: Any) -> No
             after = found.after
             looks += 1
         assert (len(positions), looks) == (3, 3)
-        assert await value(ledger, RedactAudits("e1", tuple(positions), ANN)) == 3
-        assert await value(ledger, RedactAudits("e1", tuple(positions), ANN)) == 0
-        kept = [row.entry for row in reversed(await ledger.read(AuditPage(10)))]
+        assert await value(ledger, RedactAudits("e1", tuple(positions), ANN, NOW)) == 3
+        assert await value(ledger, RedactAudits("e1", tuple(positions), ANN, NOW)) == 0
+        *kept, record = [row.entry for row in reversed(await ledger.read(AuditPage(10)))]
+        assert record.action == "audit.redacted"
         assert kept[0].subject == f"principal:{stand_in(ANN)}"
         assert kept[1].actor == stand_in(ANN)
         assert kept[2].detail == {"for": [stand_in(ANN), BOB], "ä": stand_in(ANN)}
@@ -285,7 +286,7 @@ def _bytes(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in files if file.exists())
 
 
-@pytest.mark.parametrize("column", ["principal_id", "user_id", "session_id"])
+@pytest.mark.parametrize("column", ["principal_id", "user_id", "session_id", "actor"])
 async def test_every_table_that_names_somebody_is_erased_from(
     sqlite_site: Any, column: str
 ) -> None:
@@ -299,9 +300,10 @@ async def test_every_table_that_names_somebody_is_erased_from(
         naming = {
             table
             for table in tables
-            if column in {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+            if column in {row[1] for row in db.execute(f"PRAGMA table_xinfo({table})")}
         }
     people = {shelf.table for shelf in erasures.OF_PEOPLE}
+    people |= platform_erasures.NAMED.keys()
     known = people | set(erasures.OF_SESSIONS) | erasures.KEPT.keys()
     assert naming <= known, naming - known
     assert known <= set(tables)

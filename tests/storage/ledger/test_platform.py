@@ -181,6 +181,10 @@ async def test_entries_from_before_the_chain_become_part_of_it(site: Any) -> Non
         found = await verify(ledger)
         assert found is not None
         assert "2 entries are not part" in found.why
+        # One that is redacted before that is linked as it is then.
+        order = BeginErasure("e-1", "ada", 5, "bob")
+        (_, told) = await commit(ledger, order, RedactAudits("e-1", (1,), "ada", 6))
+        assert told.value == 1
         await commit(ledger, audit(3))
         chain = await ledger.read(AuditChainOf())
         assert (chain.links, chain.unlinked) == (3, 0)
@@ -214,7 +218,7 @@ async def test_a_person_is_taken_out_of_the_audit_and_the_chain_holds(site: Any)
     async with site.open() as ledger:
         await commit(ledger, *entries, BeginErasure("e-1", ann, 5, "ada"))
         positions = tuple(stored.position for stored in await ledger.read(AuditPage(9)))
-        (told,) = await commit(ledger, RedactAudits("e-1", positions, ann))
+        (told,) = await commit(ledger, RedactAudits("e-1", positions, ann, 6))
         assert told.value == 1
         assert ann not in str(await ledger.read(AuditPage(9)))
         assert await verify(ledger) is None
@@ -224,8 +228,10 @@ async def test_a_person_is_taken_out_of_the_audit_and_the_chain_holds(site: Any)
         _past_the_service(
             site, "UPDATE audit_entries SET redacted = 1, action = 'x' WHERE link = 1"
         )
-    _past_the_service(site, "UPDATE audit_entries SET redacted = 1, actor = 'eve' WHERE link = 1")
-    async with site.open() as ledger:
-        found = await verify(ledger)
-        assert found is not None
-        assert "2 entries are redacted" in found.why
+    # Not even what an erasure has touched can be edited unseen, nor be said to be so.
+    for link in (2, 1):
+        edit = f"UPDATE audit_entries SET redacted = 1, actor = 'eve{link}' WHERE link = {link}"
+        _past_the_service(site, edit)
+        async with site.open() as ledger:
+            found = await verify(ledger)
+            assert found == Break(link, "it is redacted, and not what an erasure made of it")

@@ -4,6 +4,7 @@ import typer
 
 from penstock.commands.bench.capacity import capacity
 from penstock.commands.bench.compare import compare
+from penstock.commands.bench.console_cost import console_cost
 from penstock.commands.bench.grants import grants
 from penstock.commands.bench.ledger import ledger
 from penstock.commands.bench.load import load
@@ -30,6 +31,7 @@ app.command()(scale)
 app.command()(pressure)
 app.command()(neighbour)
 app.command()(policy_cost)
+app.command()(console_cost)
 app.command()(ledger)
 app.command()(sync)
 app.command()(runs)
