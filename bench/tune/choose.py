@@ -1,11 +1,11 @@
 """Which policy is best within the errors that an operator allows. Pure.
 
-A policy *keeps within the bounds* at a load when the upper end of each bounded figure's band does:
-at this load and at every lower one that was tried. The best is the one that keeps within them up to
-the highest load. Of several it is the one under which batches wait least for their turn there,
-since that is what dropping is for; of those that are alike in that, the one that loses the fewest
-frames, and then the one that turns the fewest knobs. More loss is no merit of its own: it need not
-spare the service anything.
+A policy *keeps within the bounds* at a load when the upper end of each bounded figure's band does,
+and the mean wait: at this load and at every lower one that was tried. The best is the one that
+keeps within them up to the highest load. Of several it is the one under which batches wait least
+for their turn there, since that is what dropping is for; of those that are alike in that, the one
+that loses the fewest frames, and then the one that turns the fewest knobs. More loss is no merit of
+its own: it need not spare the service anything.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,8 @@ def within(point: Point, bounds: Bounds) -> bool:
         (point.repetitions, bounds.repetitions),
         (point.tempo_ms, bounds.tempo_ms),
     )
+    if bounds.wait_seconds is not None and point.wait_seconds > bounds.wait_seconds:
+        return False
     return all(bound is None or band is None or band.high <= bound + 1e-9 for band, bound in pairs)
 
 

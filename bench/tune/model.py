@@ -67,10 +67,15 @@ COSTS: Final = Costs(refused=1.1, thinned=1.0)
 
 
 class Scene(NamedTuple):
-    """What all runs of a tuning have in common: the sessions, and how many places play them."""
+    """What all runs of a tuning have in common: the sessions, and how many places play them.
+
+    Sessions are looked at from `warm_seconds` on. Without such a time the service is new, and all
+    places begin with a session's beginning.
+    """
 
     outlines: tuple[Outline, ...]
     places: int
+    warm_seconds: float = WARM_SECONDS
 
     @property
     def batches_a_second(self) -> float:
@@ -204,7 +209,7 @@ class _Run:
         self.clock.now = self.sensed_at = now
         delay = now - self.queue[0][2] if self.queue else 0.0
         stress = self.sluice.sense(Readings(0, 1, 0, 1, 0.0, delay), now, now)
-        if now >= WARM_SECONDS:
+        if now >= self.scene.warm_seconds:
             self.stressed += stress.level
             self.sensed += 1
 
@@ -214,8 +219,10 @@ class _Run:
         """Let a session begin in a place; in the first one the place is somewhere in its midst."""
         now, chance, outlines = self.clock.now, self.chances[place], self.scene.outlines
         number = chance.randrange(len(outlines))
-        share = chance.random() if first else 0.0
-        looked_at = now >= WARM_SECONDS and place < len(outlines) and place not in self.found
+        share = chance.random() if first and self.scene.warm_seconds else 0.0
+        looked_at = (
+            now >= self.scene.warm_seconds and place < len(outlines) and place not in self.found
+        )
         if looked_at:
             number = place
         outline = outlines[number]
@@ -278,7 +285,7 @@ class _Run:
         play, number, came = self.queue.popleft()
         self.serving = True
         now = self.clock.now
-        if now >= WARM_SECONDS:
+        if now >= self.scene.warm_seconds:
             self.waited += now - came
             self.served += 1
         frames, first, last = (part[number] for part in play.outline[1:])

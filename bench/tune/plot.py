@@ -35,7 +35,7 @@ def draw(result: TuningResult, path: Path) -> None:
     _panel(panels[1], result, "repetitions", "repetitions, count", bounds.repetitions)
     _panel(panels[2], result, "tempo_ms", "tempo, ms a repetition", bounds.tempo_ms)
     panels[0].set_ylabel("mean error against the same session whole")
-    handles, labels = panels[1].get_legend_handles_labels()
+    handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(
         f"{len(result.sessions)} sessions, {len(result.policies)} policies, seeds "

@@ -20,11 +20,12 @@ class Band(_Part):
 
 
 class Bounds(_Part):
-    """The errors that the operator allows; None allows any. Upper ends of the bands count."""
+    """What the operator allows; None allows any. Of errors the upper ends of the bands count."""
 
     range_degrees: float | None = None
     repetitions: float | None = None
     tempo_ms: float | None = None
+    wait_seconds: float | None = Field(default=None, description="mean wait of a batch")
 
 
 class SessionTold(_Part):

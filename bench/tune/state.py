@@ -113,8 +113,9 @@ class State:
 
     @property
     def errors(self) -> Errors:
-        """Give sessions x runs x columns."""
-        return np.array(self._arrays["errors"])
+        """Give sessions x runs x columns, as the file has them: only what is looked at is read."""
+        found: Errors = self._arrays["errors"]
+        return found
 
     def _mark(self, name: str, row: int, *written: str) -> None:
         for array in written:

@@ -104,6 +104,7 @@ def _bounds(result: TuningResult) -> str:
         (bounds.range_degrees, "range of motion", "degrees"),
         (bounds.repetitions, "repetitions", ""),
         (bounds.tempo_ms, "tempo", "ms"),
+        (bounds.wait_seconds, "and of the mean wait", "s"),
     ]
     told = [f"{what} {bound:g} {unit}".strip() for bound, what, unit in parts if bound is not None]
     return ", ".join(told)

@@ -188,6 +188,7 @@ def test_kept_sessions_and_recordings_are_found(call: Call, tmp_path: Path) -> N
         (("--synthetic=1", "--load=fast"), "--load: 'fast'"),
         (("--synthetic=1", "--max-rom-error=3cm"), "--max-rom-error: '3cm'"),
         (("--synthetic=1", "--max-tempo-error=fast"), "--max-tempo-error: 'fast'"),
+        (("--synthetic=1", "--max-wait=long"), "--max-wait: 'long'"),
         (("--synthetic=1", "--token=x", "--url=nowhere"), "--url: 'nowhere'"),
     ],
 )
@@ -251,3 +252,35 @@ def test_a_damaged_tuning_is_told_of_and_harms_no_other(call: Call, tmp_path: Pa
         with pytest.raises(TuningMissingError):
             read_tuning(tmp_path / "data", name)
     assert list_tunings(tmp_path / "nowhere") == []
+
+
+async def test_a_running_service_is_asked_and_takes_the_line(
+    call: Call, serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The policy in force is that of the service, and the recommended line changes it.
+
+    With a dwell of a minute no overdraft comes in time, and batches wait for too long.
+    """
+    data = tmp_path / "service"
+    async with serve(data) as running:
+        url = f"http://{running.host}:{running.port}"
+        where = ("--dev", f"--data-dir={data}", f"--url={url}")
+
+        def policy(*arguments: str) -> int:
+            return cli.main(["policy", "set", *arguments, *where])
+
+        assert await trio.to_thread.run_sync(policy, "dwell_seconds=60", "--reason=first") == 0
+        ran = await trio.to_thread.run_sync(
+            lambda: call(
+                "--synthetic=3", "--knob=dwell_seconds=0.5", "--load=1.2", "--seeds=1",
+                "--longest=20", "--max-rom-error=300deg", "--jobs=1", "--json", "--quiet",
+                "--places=20", "--output=out", *where,
+            )
+        )  # fmt: skip
+        assert ran.code == 0, ran.err
+        result = orjson.loads(ran.out[ran.out.index("\n{") :])
+        assert result["policies"][0]["dwell_seconds"] == 60
+        assert result["in_force_from"] == f"that of {url}, at revision 1"
+        words = shlex.split(result["choice"]["line"])
+        assert words[:4] == ["penstock", "policy", "set", "dwell_seconds=0.5"]
+        assert await trio.to_thread.run_sync(policy, *words[3:]) == 0

@@ -64,6 +64,10 @@ def tune(
         str | None,
         typer.Option(metavar="TIME", help="How far the time of a repetition may be, as 80ms."),
     ] = None,
+    max_wait: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="How long a batch may wait for its turn, in the mean."),
+    ] = "1s",
     seeds: Annotated[
         int, typer.Option(min=1, max=_MOST_SEEDS, help="Runs of each policy at each load.")
     ] = 3,
@@ -119,7 +123,7 @@ def tune(
 
         check_plotting()
         with _grid_errors():
-            bounds = _bounds(max_rom_error, max_rep_error, max_tempo_error)
+            bounds = _bounds(max_rom_error, max_rep_error, max_tempo_error, max_wait)
             loads = grid.read_loads(load)
             grid.read_grid(knob or grid.DEFAULT_KNOBS, _default())
         settings = _settings(data_dir, config)
@@ -185,17 +189,19 @@ def _grid_errors() -> Iterator[None]:
         raise StartupError(*error.lines) from None
 
 
-def _bounds(rom: str, rep: str | None, tempo: str | None) -> "Bounds":
+def _bounds(rom: str, rep: str | None, tempo: str | None, wait: str) -> "Bounds":
     from penstock.bench.tune.grid import read_bound  # noqa: PLC0415
     from penstock.bench.tune.result import Bounds  # noqa: PLC0415
 
     degrees = {"deg": 1.0, "°": 1.0, "degrees": 1.0}
     repetitions = {"": 1.0, "rep": 1.0, "reps": 1.0}
     times = {"ms": 1.0, "s": 1000.0}
+    waits = {"s": 1.0, "ms": 0.001}
     return Bounds(
         range_degrees=read_bound("--max-rom-error", rom, degrees),
         repetitions=None if rep is None else read_bound("--max-rep-error", rep, repetitions),
         tempo_ms=None if tempo is None else read_bound("--max-tempo-error", tempo, times),
+        wait_seconds=read_bound("--max-wait", wait, waits),
     )
 
 

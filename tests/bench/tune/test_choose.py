@@ -36,6 +36,8 @@ def test_every_bound_that_is_given_counts() -> None:
     assert within(one, BOUNDS)
     assert not within(one, Bounds(range_degrees=3.0, repetitions=0.9))
     assert not within(one, Bounds(tempo_ms=9.0))
+    assert within(one, Bounds(wait_seconds=0.1))
+    assert not within(one, Bounds(wait_seconds=0.09))
 
 
 def test_the_highest_load_wins() -> None:
