@@ -26,6 +26,8 @@ MOST_POLICIES = 200
 MOST_SESSIONS = 100
 _SESSIONS_HEAD = ("Session", "Frames", "Seconds", "Repetitions", "Range, degrees", "Tempo, ms")
 _CANDIDATE = "tuned"
+# What a policy is chosen by; the others follow.
+_FIRST = ("lost, %", "range off, deg", "repetitions off", "tempo off, ms", "wait, ms")
 
 
 class TuningFolder:
@@ -81,7 +83,8 @@ def _entry(one: "Tuning") -> TuningEntry:
         state = TuningState.UNDER_WAY if one.under_way else TuningState.STOPPED
         return TuningEntry(one.name, state, progress=progress)
     if one.problem is not None:
-        return TuningEntry(one.name, TuningState.DAMAGED, one.problem[:300])
+        problem = one.problem.removeprefix(f"{one.name}: ")
+        return TuningEntry(one.name, TuningState.DAMAGED, problem[:300])
     choice = one.choice
     return TuningEntry(
         one.name,
@@ -103,15 +106,19 @@ def _sheet(name: str, result: "TuningResult", *, has_plot: bool) -> TuningSheet:
 
     choice = result.choice
     # The policy and the load are told apart from the figures.
+    order = sorted(
+        range(2, len(words.HEAD)),
+        key=lambda at: _FIRST.index(words.HEAD[at]) if words.HEAD[at] in _FIRST else len(_FIRST),
+    )
     rows = zip(result.points, words.rows(result), strict=True)
     policies: dict[str, list[TriedPolicy]] = {f"{load:g}": [] for load in result.tried.loads}
-    for point, (_, load, *figures) in rows:
-        policies.setdefault(load, []).append(
+    for point, row in rows:
+        policies.setdefault(row[1], []).append(
             TriedPolicy(
                 _turns(result, point.policy),
                 point.policy == 0,
                 choice is not None and choice.policy == point.policy,
-                tuple(figures),
+                tuple(row[at] for at in order),
             )
         )
     for tried in policies.values():
@@ -127,7 +134,7 @@ def _sheet(name: str, result: "TuningResult", *, has_plot: bool) -> TuningSheet:
         line=None if choice is None else choice.line,
         prefill=_prefill(result),
         best_load=f"{result.tried.loads[0] if choice is None else choice.load:g}",
-        head=tuple(_capital(word) for word in words.HEAD[2:]),
+        head=tuple(_capital(words.HEAD[at]) for at in order),
         policies={load: tried[:MOST_POLICIES] for load, tried in policies.items()},
         others=max(0, most - MOST_POLICIES),
         sessions_head=_SESSIONS_HEAD,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from penstock.bench.tune.report import conclude, write
 from penstock.bench.tune.result import Band, Bounds, Point, SessionTold, Tried, TuningResult
+from penstock.bench.tune.state import RESULT
 from penstock.engine.policy import DEFAULT_POLICY
 from penstock.tunings import TUNINGS
 
@@ -81,9 +82,15 @@ def make_result(
     )
 
 
-def keep_tuning(data_dir: Path, name: str, result: TuningResult | None = None) -> Path:
-    """Write a tuning that is done, and give its folder."""
+def keep_tuning(
+    data_dir: Path, name: str, result: TuningResult | None = None, *, drawn: bool = False
+) -> Path:
+    """Write a tuning that is done, and give its folder. Drawing takes half a second."""
     folder = data_dir / TUNINGS / name
     folder.mkdir(parents=True)
-    write(result or make_result(), folder)
+    found = result or make_result()
+    if drawn:
+        write(found, folder)
+    else:
+        (folder / RESULT).write_text(found.model_dump_json(by_alias=True))
     return folder
