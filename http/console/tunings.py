@@ -79,7 +79,7 @@ class TuningSheet:
     sessions: Sequence[tuple[str, ...]]
     more_sessions: int
     chart: bytes | None
-    has_plot: bool
+    has_plot: bool = False
 
 
 class TuningShelf(Protocol):

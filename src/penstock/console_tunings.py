@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ class TuningFolder:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._known: dict[str, tuple[Stamp, Tuning]] = {}
+        # The one that was looked at last: its page asks for its points, and leads to other loads.
+        self._last: tuple[str, Stamp, TuningSheet] | None = None
 
     @property
     def place(self) -> str:
@@ -53,17 +56,20 @@ class TuningFolder:
 
     def sheet(self, name: str) -> TuningSheet | str:
         """Give one that is done, or say in one line why there is nothing to show."""
-        from penstock.tunings import TuningMissingError, read_plot, read_tuning  # noqa: PLC0415
+        from penstock.tunings import TuningMissingError, read_tuning, stamp_of  # noqa: PLC0415
 
-        try:
-            result = read_tuning(self._data_dir, name)
-        except TuningMissingError as error:
-            return str(error)
-        try:
-            read_plot(self._data_dir, name)
-        except TuningMissingError:
-            return _sheet(name, result, has_plot=False)
-        return _sheet(name, result, has_plot=True)
+        stamp = stamp_of(self._data_dir, name)
+        if self._last is None or self._last[:2] != (name, stamp):
+            self._last = None
+            try:
+                sheet = _sheet(name, read_tuning(self._data_dir, name))
+            except TuningMissingError as error:
+                return str(error)
+            if stamp is not None:
+                self._last = name, stamp, sheet
+        else:
+            sheet = self._last[2]
+        return replace(sheet, has_plot=self.plot(name) is not None)
 
     def plot(self, name: str) -> bytes | None:
         """Give the PNG of one, where it has one."""
@@ -101,7 +107,7 @@ def _entry(one: "Tuning") -> TuningEntry:
     )
 
 
-def _sheet(name: str, result: "TuningResult", *, has_plot: bool) -> TuningSheet:
+def _sheet(name: str, result: "TuningResult") -> TuningSheet:
     from penstock.bench.tune import words  # noqa: PLC0415
 
     choice = result.choice
@@ -141,7 +147,6 @@ def _sheet(name: str, result: "TuningResult", *, has_plot: bool) -> TuningSheet:
         sessions=list(_sessions(result)),
         more_sessions=max(0, len(result.sessions) - MOST_SESSIONS),
         chart=None if len(result.points) > MOST_POINTS else orjson.dumps(_chart(result)),
-        has_plot=has_plot,
     )
 
 

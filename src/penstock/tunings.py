@@ -112,6 +112,16 @@ def read_plot(folder: Path, name: str) -> bytes:
     return plot
 
 
+def stamp_of(folder: Path, name: str) -> Stamp | None:
+    """Give what changes when a tuning's result does; None where it has none."""
+    try:
+        with _opened(folder, name, RESULT) as descriptor:
+            about = os.fstat(descriptor)
+    except (TuningMissingError, OSError):
+        return None
+    return about.st_mtime_ns, about.st_size, about.st_ino
+
+
 def _names(folder: Path) -> list[str]:
     """Name the folders, and links that look like them, the last changed first."""
     try:
@@ -127,13 +137,10 @@ def _names(folder: Path) -> list[str]:
 
 
 def _summary(folder: Path, name: str, known: MutableMapping[str, tuple[Stamp, Tuning]]) -> Tuning:
-    try:
-        with _opened(folder, name, RESULT) as descriptor:
-            about = os.fstat(descriptor)
-    except (TuningMissingError, OSError):
+    stamp = stamp_of(folder, name)
+    if stamp is None:
         known.pop(name, None)
         return _unread(folder, name)
-    stamp = about.st_mtime_ns, about.st_size, about.st_ino
     if name not in known or known[name][0] != stamp:
         known[name] = stamp, _told(folder, name)
     return known[name][1]

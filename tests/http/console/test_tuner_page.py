@@ -96,6 +96,10 @@ async def test_a_tuning_has_its_figures_its_plot_and_the_way_to_the_form(serve: 
         assert lost == sorted(lost)
         bounds = points["bounds"]
         assert [bounds[what] for what in ("range_degrees", "repetitions")] == [8.5, None]
+        changed = make_result(bound=0.1).model_dump_json(by_alias=True)
+        (folder / RESULT).write_text(changed)
+        again = (await console.get(f"{LIST}/good")).text
+        assert "No policy that was tried keeps within them." in again
         (form,) = re.findall(r'href="(/console/policy\?[^"]+)"', answer.text)
         filled = (await console.get(unescape(form))).text
         assert 'name="set.keep_every" value="4"' in filled
