@@ -14,6 +14,7 @@ import typer
 from penstock import __version__
 from penstock.commands import audit, bench, outbox, policy, retention, runs, token
 from penstock.commands.config import config
+from penstock.commands.demo import demo
 from penstock.commands.doctor import doctor
 from penstock.commands.erase import erase
 from penstock.commands.reference import reference
@@ -31,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(serve)
+app.command()(demo)
 app.add_typer(token.app, name="token")
 app.add_typer(policy.app, name="policy")
 app.add_typer(runs.app, name="runs")

@@ -23,6 +23,7 @@ from penstock.storage.ledger import (
     sync_devices,
     sync_rollups,
     usage,
+    viewing,
 )
 from penstock.storage.ledger.sql import Answers, Put, Puts, Steps, T
 
@@ -46,6 +47,7 @@ _MODULES = (
     sync_devices,
     sync_rollups,
     usage,
+    viewing,
 )
 _PUTS: Puts = {kind: put for module in _MODULES for kind, put in module.PUTS.items()}
 _ANSWERS: Answers = {kind: steps for module in _MODULES for kind, steps in module.ANSWERS.items()}
