@@ -157,13 +157,13 @@ class SessionActor:
         "_reported",
         "_rest_wanted",
         "_saved_motion",
-        "_started_unix_ms",
         "_unsaved",
         "_wake_up",
         "accepted_frames",
         "identity",
         "last_offer",
         "motion",
+        "started_unix_ms",
         "tally",
         "timeline",
         "token_until_unix",
@@ -180,7 +180,7 @@ class SessionActor:
         self._hurried = False
         # What the file's newest checkpoint does not know yet, in frames refused or lost.
         self._unsaved = 0
-        self._started_unix_ms = state.started_unix_ms
+        self.started_unix_ms = state.started_unix_ms
         self.identity = state.identity
         self.accepted_frames = state.accepted_frames
         # Copies: the writer's thread may still have to write this very checkpoint.
@@ -339,7 +339,7 @@ class SessionActor:
         """Give the state without what is pending."""
         return Checkpoint(
             self.identity,
-            self._started_unix_ms,
+            self.started_unix_ms,
             self.accepted_frames - self.tally.pending,
             self.timeline.copy(),
             self.tally.settled(),

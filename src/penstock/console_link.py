@@ -43,6 +43,7 @@ from penstock.http.front import FrontStatistics
 from penstock.http.health import Readiness
 from penstock.http.meters import RequestMeter
 from penstock.http.poller import PollerStatistics
+from penstock.session_pages import session_pages
 from penstock.setting_rows import setting_rows
 from penstock.settings import Settings
 
@@ -98,6 +99,7 @@ def compose_console(
         *FlowPage(frame, sampler, settings.console_streams).routes(),
         *PolicyPage(frame, PolicyForms(admin), log).routes(),
         *TunerPage(frame, TuningFolder(settings.data_dir)).routes(),
+        *session_pages(frame, engine, keeping),
         *HealthPage(frame, sources.readiness, machine, keeping).routes(),
         *OutboxPage(frame, keeping).routes(),
         *SettingsPage(frame, setting_rows(settings, engine.sources)).routes(),
