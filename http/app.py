@@ -71,7 +71,9 @@ class Parts:
         """Turn an answer into Quart's response, and remember what to count it under."""
         g.code = answer.code
         if isinstance(answer, StreamAnswer):
-            response = Response(answer.chunks, status=answer.status)
+            # Of a stream that goes on for ever, a HEAD would wait for ever.
+            chunks = b"" if request.method == "HEAD" else answer.chunks
+            response = Response(chunks, status=answer.status)
             response.timeout = None
             status, _, code, content_type, headers = answer
             answer = Answer(status, b"", code, content_type, headers=headers)

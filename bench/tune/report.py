@@ -148,9 +148,15 @@ def finished(output: Path, digest: str) -> TuningResult | None:
 def read_result(path: Path) -> TuningResult:
     """Read a result; ValueError says in one line why it is none."""
     try:
-        return TuningResult.model_validate_json(path.read_bytes())
+        return parse_result(path.read_bytes())
     except OSError as error:
         raise ValueError(f"it cannot be read: {error.strerror}") from None
+
+
+def parse_result(text: bytes) -> TuningResult:
+    """Read a result's text; ValueError says in one line why it is none."""
+    try:
+        return TuningResult.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"

@@ -1,8 +1,8 @@
 """What a tuning found, as it is written to `result.json`. `SCHEMA` says which shape that is."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA: Final = "penstock.tuning/1"
 
@@ -101,6 +101,21 @@ class TuningResult(_Part):
     notes: list[str]
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """Refuse a result whose parts speak of what is not there."""
+        knobs = self.policies[0].keys() if self.policies else ()
+        if not knobs or any(policy.keys() != knobs for policy in self.policies):
+            raise ValueError("policies: there is none, or they have different knobs")
+        if not self.tried.loads:
+            raise ValueError("tried.loads: there is none")
+        if any(not 0 <= point.policy < len(self.policies) for point in self.points):
+            raise ValueError("points: one is of no policy")
+        choice = self.choice
+        if choice is not None and self.point(choice.policy, choice.load) is None:
+            raise ValueError("choice: it is none of the points")
+        return self
 
     def point(self, policy: int, load: float) -> Point | None:
         """Find a policy's figures at a load."""

@@ -28,7 +28,7 @@ from penstock.bench.tune.figures import COLUMNS, Errors
 
 STATE = "state"
 RESULT = "result.json"
-_PLAN = "plan.json"
+PLAN = "plan.json"
 
 
 class StateError(BenchError):
@@ -64,7 +64,7 @@ class State:
         folder = output / STATE
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            plan = (folder / _PLAN).open("a+", encoding="utf-8")
+            plan = (folder / PLAN).open("a+", encoding="utf-8")
         except OSError as error:
             raise StateError(f"{output} cannot be written: {error.strerror}") from None
         with plan:

@@ -130,7 +130,13 @@ class PolicyPage:
 
     async def _show(self, visit: Visit, call: Call) -> Answer:
         scope = _scope(call.query.get("scope", GLOBAL))
-        return self._page(visit, scope, call.query, {}, None)
+        # Another page may lead here with the form filled in; nothing is changed until it is sent.
+        typed = {
+            name: text
+            for name, text in call.query.items()
+            if name.startswith("set.") or name in {"reason", "name"}
+        }
+        return self._page(visit, scope, call.query, typed, None)
 
     async def _preview(self, visit: Visit, form: Form, _call: Call) -> Answer:
         answer = await self.forms.preview(visit, form)

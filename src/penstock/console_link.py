@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import trio
 
 from penstock import __version__
+from penstock.console_tunings import TuningFolder
 from penstock.doctor import Machine as Host
 from penstock.doctor.finding import State
 from penstock.doctor.folder import check_folder
@@ -34,6 +35,7 @@ from penstock.http.console.policy_page import PolicyPage
 from penstock.http.console.settings_page import SettingsPage
 from penstock.http.console.sign_in import SignIn
 from penstock.http.console.surface import console_surface
+from penstock.http.console.tuner_page import TunerPage
 from penstock.http.console.visits import Visits
 from penstock.http.core.keeping import Keeping
 from penstock.http.core.requests import Doors
@@ -96,6 +98,7 @@ def compose_console(
         # One line a page; what a page needs of the engine comes in as arguments.
         *FlowPage(frame, sampler, settings.console_streams).routes(),
         *PolicyPage(frame, PolicyForms(admin), log).routes(),
+        *TunerPage(frame, TuningFolder(settings.data_dir)).routes(),
         *session_pages(frame, engine, keeping),
         *HealthPage(frame, sources.readiness, machine, keeping).routes(),
         *OutboxPage(frame, keeping).routes(),

@@ -7,9 +7,13 @@
 //   title   what the chart shows, for its label and its table
 //   unit    what the numbers are, such as "frames/s"
 //   series  [{ name, values: [number | null, …], low?: […], high?: […], style?: "line" | "area" |
-//           "step", dashed?: true, slot?: 1…6, axis?: "right" }]; null is a gap; low and high are
-//           a band of confidence around the line; slot picks the colour (else by order)
-//   x       the time of each value: milliseconds since 1970, the same for all series
+//           "step" | "points" | "rings", dashed?: true, slot?: 1…6, axis?: "right" }]; null is a
+//           gap; low and high are a band of confidence around the line, or a bar at each point;
+//           slot picks the colour (else by order). Rings mark points of other series
+//   x       the time of each value: milliseconds since 1970, the same for all series; or another
+//           figure in ascending order, with `time` to write it and `across` to name it
+//   names   what each value is, where its x alone does not tell
+//   across  the name of the x axis, in the table; else "Time"
 //   bands   [{ from, to, label?, kind?: "problem" | "warning" }] are shaded; `to` null is open
 //   marks   [{ at, label }] are upright lines with a label: what changed when
 //   domain  [from, to] of the time axis; else what x spans
@@ -70,6 +74,10 @@ export function lineChart(element, options) {
 
   const slot = (series, index) => `series-${series.slot ?? (index % 6) + 1}`;
   const onRight = (series) => series.axis === "right";
+  const when = (index) => [now.time(now.x[index]), now.names?.[index]].filter(Boolean).join(" · ");
+  // A point belongs to one series: that others have none there is no gap of theirs.
+  const told = (index) => now.series.filter((series) => series.style !== "rings"
+    && (series.style !== "points" || (series.values[index] ?? null) !== null));
 
   function draw() {
     const { width, height } = plot.getBoundingClientRect();
@@ -141,6 +149,10 @@ export function lineChart(element, options) {
   function drawSeries(inside, series, colour, x, y) {
     const points = now.x.map((at, index) => ({ at, index }));
     const there = (list) => (point) => list[point.index] !== null && list[point.index] !== undefined;
+    if (series.style === "points" || series.style === "rings") {
+      drawPoints(inside, series, colour, x, y, points.filter(there(series.values)));
+      return;
+    }
     const interpolate = series.style === "step" ? "step-after" : "linear";
     if (series.low && series.high) {
       const area = d3.svg.area().interpolate(interpolate)
@@ -154,6 +166,18 @@ export function lineChart(element, options) {
     shape.interpolate(interpolate).x((point) => x(point.at)).defined(there(series.values));
     const kind = series.style === "area" ? "area" : "line";
     inside.append("path").attr("class", `${kind} ${colour}${series.dashed ? " dashed" : ""}`).attr("d", shape(points) || "M0,0");
+  }
+
+  function drawPoints(inside, series, colour, x, y, points) {
+    for (const { at, index } of points) {
+      if (series.low && series.high) {
+        inside.append("line").attr("class", `bar ${colour}`).attr("x1", x(at)).attr("x2", x(at))
+          .attr("y1", y(series.low[index])).attr("y2", y(series.high[index]));
+      }
+      const ring = series.style === "rings";
+      inside.append("circle").attr("class", `${ring ? "ring" : "dot"} ${colour}`)
+        .attr("r", ring ? (series.radius ?? 8) : 4.5).attr("cx", x(at)).attr("cy", y(series.values[index]));
+    }
   }
 
   function drawMarks(root, x, inner) {
@@ -186,11 +210,11 @@ export function lineChart(element, options) {
       group.append("circle").attr("class", `dot ${slot(series, index)}`).attr("r", 4).attr("cx", at)
         .attr("cy", view.scale(series)(value));
     });
-    const values = now.series.map((series) => `${series.name} ${plain(series.values[cursor])}`);
+    const values = told(cursor).map((series) => `${series.name} ${plain(series.values[cursor])}`);
     const marks = now.marks.filter((mark) => Math.abs(view.x(mark.at) - at) < 4).map((mark) => mark.label);
     const within = (band) => band.from <= now.x[cursor] && (band.to ?? Infinity) >= now.x[cursor];
     const bands = now.bands.filter(within).map((band) => band.label).filter(Boolean);
-    readout.textContent = [now.time(now.x[cursor]), ...values, ...marks, ...bands].join(" · ");
+    readout.textContent = [when(cursor), ...values, ...marks, ...bands].join(" · ");
   }
 
   function nearest(clientX) {
@@ -220,18 +244,20 @@ export function lineChart(element, options) {
     const every = step > 1 ? `, one of ${step} values` : "";
     make("caption", { text: `${now.title ?? ""}, ${now.unit}${every}` }, table);
     const head = make("tr", {}, make("thead", {}, table));
-    make("th", { scope: "col", text: "Time" }, head);
-    for (const series of now.series) {
+    make("th", { scope: "col", text: now.across ?? "Time" }, head);
+    const columns = now.series.filter((series) => series.style !== "rings");
+    for (const series of columns) {
       make("th", { scope: "col", class: "number", text: series.name }, head);
       if (series.low && series.high) make("th", { scope: "col", class: "number", text: `${series.name}, band` }, head);
     }
     const body = make("tbody", {}, table);
     for (let index = (now.x.length - 1) % step; index < now.x.length; index += step) {
       const row = make("tr", {}, body);
-      make("th", { scope: "row", text: now.time(now.x[index]) }, row);
-      for (const series of now.series) {
-        make("td", { class: "number", text: plain(series.values[index]) }, row);
-        if (series.low && series.high) make("td", { class: "number", text: `${plain(series.low[index])} to ${plain(series.high[index])}` }, row);
+      make("th", { scope: "row", text: when(index) }, row);
+      for (const series of columns) {
+        const none = !told(index).includes(series);
+        make("td", { class: "number", text: none ? "" : plain(series.values[index]) }, row);
+        if (series.low && series.high) make("td", { class: "number", text: none ? "" : `${plain(series.low[index])} to ${plain(series.high[index])}` }, row);
       }
     }
     const notes = [
@@ -248,6 +274,7 @@ export function lineChart(element, options) {
     const parts = now.series.map((series) => {
       const values = series.values.filter((value) => value !== null && value !== undefined);
       if (values.length === 0) return `${series.name}: no data`;
+      if (series.style === "rings") return `${series.name}: ${values.map(plain).join(", ")}`;
       return `${series.name}: ${plain(d3.min(values))} to ${plain(d3.max(values))}, last ${plain(values[values.length - 1])}`;
     });
     const keys = "Arrow keys read single values.";

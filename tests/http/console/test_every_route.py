@@ -121,6 +121,17 @@ def test_no_script_makes_markup_of_text() -> None:
             assert bad not in text, f"{script.name}: {bad}"
 
 
+def test_the_style_sheet_is_whole() -> None:
+    """Each block is closed before the next begins: one that is not swallows all that follow."""
+    for sheet in sorted(STATIC.glob("*.css")):
+        depth = 0
+        for number, line in enumerate(sheet.read_text(encoding="utf-8").splitlines(), 1):
+            begins = line.endswith("{") and not line.startswith(" ")
+            assert not (begins and depth), f"{sheet.name}:{number}: the block before is open"
+            depth += line.count("{") - line.count("}")
+        assert depth == 0, sheet
+
+
 async def test_files_are_kept_for_good_under_an_address_of_their_own(serve: Serve) -> None:
     """An address changes with the content; who has the file is told so; other addresses are 404."""
     assets = load_assets()

@@ -179,6 +179,16 @@ async def test_a_listener_that_goes_is_noticed(serve: Serve) -> None:
                 pass
 
 
+async def test_a_head_of_the_stream_ends(serve: Serve) -> None:
+    """It tells the headers, takes no listener's place, and the connection serves on."""
+    async with serve(console_streams=1) as service, signed_in(service) as console:
+        for _ in range(2):
+            with trio.fail_after(PATIENCE):
+                answer = await console.client.head(LIVE)
+            assert answer.headers["content-type"].startswith("text/event-stream")
+        assert (await console.get("/console/health")).status_code == 200
+
+
 async def test_a_stream_ends_with_its_visit(serve: Serve) -> None:
     """A sign-out ends it within a sample, and says so, that the page may tell its reader."""
     async with serve() as service, signed_in(service) as console:

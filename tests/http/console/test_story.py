@@ -163,6 +163,24 @@ async def test_an_operator_tries_a_policy_and_takes_it_back(
         assert [change.action for change in book.history()] == ["reverted", "edited", "proposed"]
 
 
+def _reads_a_chart(page: Page) -> None:
+    """Without a mouse and without eyes: a moment by the keys, all of it as a table, and a pause."""
+    chart = page.locator("#chart-stress")
+    assert "level: 0 to" in (chart.locator(".chart-plot").get_attribute("aria-label") or "")
+    chart.locator(".chart-plot").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    until(page, "document.querySelector('#chart-stress .readout').textContent.includes('level 0')")
+    page.click("#chart-stress summary")
+    until(page, "document.querySelectorAll('#chart-stress tbody tr').length > 1")
+    page.click("[data-minutes='1']")
+    assert page.get_attribute("[data-minutes='1']", "aria-pressed") == "true"
+    page.click("#pause")
+    assert page.inner_text("p.state") == "paused"
+    page.click("#pause")
+    until(page, "document.querySelector('p.state').textContent === 'live'")
+
+
 @pytest.mark.parametrize(("path", "name"), [("/console", "flow"), ("/console/policy", "policy")])
 async def test_the_pages_can_be_used_by_everybody(
     serve: Serve, browsers: Browsers, turn: Any, path: str, name: str
@@ -174,6 +192,6 @@ async def test_the_pages_can_be_used_by_everybody(
         def ready(page: Page) -> None:
             if name == "flow":
                 until(page, f"{_number('now-sessions')} === 0")
-                page.click("#chart-stress summary")
+                _reads_a_chart(page)
 
         await look_everywhere(browsers, console, path, name, ready)
