@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # Arguments for pytest, such as ARGS='-k settings'.
 ARGS ?=
 BENCH_ARGS ?=
+DEMO_ARGS ?=
 REPORT = --json bench-reports/$(1).json --html bench-reports/$(1).html
 
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-full clean
+.PHONY: help run demo test lint bench bench-full clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +22,9 @@ help: ## list the targets
 run: $(RUNTIME) ## install what the service needs, then start it on this machine for trying out
 	@echo "Starting penstock serve --dev (Ctrl-C stops it)"
 	@exec $(BIN)/penstock serve --dev
+
+demo: $(DEV) ## show the engine at work: two minutes of synthetic patients, then nothing is left
+	@exec $(BIN)/penstock demo $(DEMO_ARGS)
 
 test: $(DEV) ## install what the tests need, then run them all (ARGS='-k name' for some)
 	@echo "Running the tests, on every core"

@@ -27,6 +27,7 @@ from penstock.bench.traffic import write_grants
 
 # Any will do: the servers are reachable from this machine only, and live for a minute.
 SECRET = b"the-benchmark-mints-its-own-tokens"
+USER_SECRET = b"u" * 32
 
 _READY_SECONDS = 20.0
 # Longer than Penstock takes to bring every session's frames to disk (its shutdown_seconds).
@@ -105,7 +106,7 @@ def penstock_spec(
     told = {"shutdown_notice_seconds": 0} | settings
     plain = {
         "session_secret": SECRET.decode(),
-        "user_jwt_secret": "u" * 32,
+        "user_jwt_secret": USER_SECRET.decode(),
         "service_jwt_secret": "s" * 32,
         "grants_file": grants,
         "data_dir": scratch / "data",

@@ -6,6 +6,8 @@ session's decisions are kept one and all, for as long as it is followed.
 """
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from penstock.engine.decisions import Admit, Cause, Decision, Offer, Refuse, Thin, Verdict
@@ -69,6 +71,66 @@ class Entry(NamedTuple):
             f"lost {share:.1f} % of {inputs.due} frames, waterline {100 * inputs.waterline:.1f} %, "
             f"budget {inputs.loss_percent:g} %)"
         )
+
+
+@dataclass(slots=True, frozen=True)
+class Run:
+    """Decisions about one session, one after the other and for the same cause.
+
+    `from_ms` and `until_ms` are the session times of their frames, `words` those of the newest.
+    """
+
+    cause: Cause
+    first_unix: float
+    last_unix: float
+    from_ms: int
+    until_ms: int
+    batches: int
+    frames: int
+    frames_lost: int
+    words: str
+
+    @property
+    def costs(self) -> bool:
+        """Say whether frames were given up."""
+        return self.cause.verdict is not Verdict.ADMIT or self.cause is Cause.MADE_ROOM
+
+    def then(self, entry: Entry) -> "Run":
+        """Go on with one more of the same cause."""
+        return replace(
+            self,
+            last_unix=entry.unix,
+            from_ms=min(self.from_ms, entry.offer.first_ms),
+            until_ms=max(self.until_ms, entry.offer.last_ms),
+            batches=self.batches + 1,
+            frames=self.frames + entry.offer.frames,
+            frames_lost=self.frames_lost + entry.frames_lost,
+            words=entry.words,
+        )
+
+
+def runs_of(newest: Sequence[Entry]) -> list[Run]:
+    """Put a session's decisions, given the newest first, together by cause, the oldest first."""
+    runs: list[Run] = []
+    for entry in reversed(newest):
+        if runs and runs[-1].cause is entry.cause:
+            runs[-1] = runs[-1].then(entry)
+            continue
+        offer = entry.offer
+        runs.append(
+            Run(
+                entry.cause,
+                entry.unix,
+                entry.unix,
+                offer.first_ms,
+                offer.last_ms,
+                1,
+                offer.frames,
+                entry.frames_lost,
+                entry.words,
+            )
+        )
+    return runs
 
 
 def inputs_of(works: Works, loss: LossAccount, stress: Stress) -> Inputs:

@@ -209,11 +209,7 @@ class Endings:
         if isinstance(entry, ErasedSession):
             self._keep_end(session_id, entry)
             return entry
-        try:
-            final = Final.from_plain(dict(entry.body))
-        except (KeyError, TypeError, ValueError) as error:
-            detail = f"the session's final is none that this version reads: {error}"
-            raise LedgerUnavailableError(LedgerReason.CORRUPT, detail) from None
+        final = stored_final(entry)
         self._keep(final)
         return final
 
@@ -418,3 +414,12 @@ def _again(final: Final, identity: SessionIdentity, request: EndRequest) -> _Clo
     if final.identity != identity:
         return WrongOwner()
     return final if final.status is request.status else EndConflict(final)
+
+
+def stored_final(entry: FinalEntry) -> Final:
+    """Read a final as the ledger gave it; LedgerUnavailableError (CORRUPT) when it is none."""
+    try:
+        return Final.from_plain(dict(entry.body))
+    except (KeyError, TypeError, ValueError) as error:
+        detail = f"the session's final is none that this version reads: {error}"
+        raise LedgerUnavailableError(LedgerReason.CORRUPT, detail) from None

@@ -118,8 +118,8 @@ KNOBS: dict[str, Knob] = {
     "refuse_at": Knob("Stress at which batches begin to be refused.", _STRESS, 0, 100),
     "refuse_until": Knob("Stress below which refusing ends.", _STRESS, 0, 100),
     "refuse_bulk_at": Knob(
-        "Stress at which bulk writes (everything durable that is no session's) are refused, "
-        "too. No surface of this version writes in bulk: until one does, only the rung shows it.",
+        "Stress at which bulk writes wait, too: sync batches and batches of runs are refused, and "
+        "retention and the statistics of media rest.",
         _STRESS,
         0,
         100,

@@ -29,7 +29,7 @@ FAILED        its actor crashed; the checkpoint before the crash is kept
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
 from typing import NamedTuple
@@ -51,6 +51,7 @@ from penstock.engine.timeline import Timeline
 from penstock.engine.turbine import Turbine
 from penstock.engine.unsent import Unsent
 from penstock.engine.wakeup import WakeUp
+from penstock.engine.watches import Watches
 from penstock.engine.wire import LANDMARK_BYTES_PER_FRAME
 from penstock.engine.writer import Writer
 
@@ -95,6 +96,7 @@ class Plant:
     sluice: Sluice
     clock: Clock
     spool_flush_bytes: int
+    watches: Watches = field(default_factory=Watches)
 
 
 class Admitted(NamedTuple):
@@ -155,13 +157,13 @@ class SessionActor:
         "_reported",
         "_rest_wanted",
         "_saved_motion",
-        "_started_unix_ms",
         "_unsaved",
         "_wake_up",
         "accepted_frames",
         "identity",
         "last_offer",
         "motion",
+        "started_unix_ms",
         "tally",
         "timeline",
         "token_until_unix",
@@ -178,7 +180,7 @@ class SessionActor:
         self._hurried = False
         # What the file's newest checkpoint does not know yet, in frames refused or lost.
         self._unsaved = 0
-        self._started_unix_ms = state.started_unix_ms
+        self.started_unix_ms = state.started_unix_ms
         self.identity = state.identity
         self.accepted_frames = state.accepted_frames
         # Copies: the writer's thread may still have to write this very checkpoint.
@@ -337,7 +339,7 @@ class SessionActor:
         """Give the state without what is pending."""
         return Checkpoint(
             self.identity,
-            self._started_unix_ms,
+            self.started_unix_ms,
             self.accepted_frames - self.tally.pending,
             self.timeline.copy(),
             self.tally.settled(),
@@ -449,6 +451,9 @@ class SessionActor:
                 self._saved_motion = chunk.before.motion.folded
             ledger.settle(self.tally, Reason.USED, used)
             ledger.settle(self.tally, Reason.REPEATED, repeated)
+            watches = self._plant.watches
+            if watches.watched:
+                watches.tell_nowait(self.identity.session_id, chunk.arrivals, motion, self.tally)
         else:
             for arrival in chunk.arrivals:
                 times = arrival.batch.timestamps_ms

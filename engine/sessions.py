@@ -38,10 +38,13 @@ from penstock.engine.session import (
     SessionActor,
     SessionState,
 )
+from penstock.engine.session_list import SessionRow, Stage, lost_so_far
 
 logger = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 1.0
+# So many rows of the operators' list are made before others may run: a millisecond's worth.
+_ROWS_AT_ONCE = 256
 
 
 @dataclass(slots=True, frozen=True)
@@ -235,6 +238,38 @@ class Sessions:
             self._recovered,
             self._crashed,
         )
+
+    def in_memory(self, session_id: str) -> Checkpoint | None:
+        """Give what is settled of a session that is in memory; None when it is not."""
+        if (actor := self._live.get(session_id)) is not None:
+            return actor.checkpoint()
+        dormant = self._dormant.get(session_id)
+        return None if dormant is None else dormant.checkpoint
+
+    async def rows(
+        self,
+        wanted: Callable[[SessionIdentity], bool],
+        first: Callable[[list[SessionRow]], list[SessionRow]],
+    ) -> list[SessionRow]:
+        """Tell of the sessions in memory that are wanted, a few at a time: others run in between.
+
+        `first` is asked each time which of the rows so far to keep. A session that changes its
+        state meanwhile is told once or not at all.
+        """
+        found: dict[str, SessionRow] = {}
+        for number, actor in enumerate(list(self._live.values()), 1):
+            if wanted(actor.identity):
+                found[actor.identity.session_id] = _live_row(actor)
+            if not number % _ROWS_AT_ONCE:
+                found = _by_id(first(list(found.values())))
+                await trio.lowlevel.checkpoint()
+        for number, dormant in enumerate(list(self._dormant.values()), 1):
+            if wanted(dormant.checkpoint.identity):
+                found[dormant.checkpoint.identity.session_id] = _dormant_row(dormant)
+            if not number % _ROWS_AT_ONCE:
+                found = _by_id(first(list(found.values())))
+                await trio.lowlevel.checkpoint()
+        return first(list(found.values()))
 
     # Coming to life.
 
@@ -549,6 +584,33 @@ _TOKEN_GRACE_SECONDS = 30.0
 
 def _outlived(token_until_unix: float, now_unix: float) -> bool:
     return token_until_unix + _TOKEN_GRACE_SECONDS < now_unix
+
+
+def _by_id(rows: list[SessionRow]) -> dict[str, SessionRow]:
+    return {row.identity.session_id: row for row in rows}
+
+
+def _live_row(actor: SessionActor) -> SessionRow:
+    return SessionRow(
+        actor.identity,
+        Stage.LIVE,
+        actor.started_unix_ms,
+        None,
+        actor.accepted_frames,
+        lost_so_far(actor.tally),
+    )
+
+
+def _dormant_row(dormant: _Dormant) -> SessionRow:
+    checkpoint = dormant.checkpoint
+    return SessionRow(
+        checkpoint.identity,
+        Stage.FAILED if dormant.state is SessionState.FAILED else Stage.RESTING,
+        checkpoint.started_unix_ms,
+        None,
+        checkpoint.accepted_frames,
+        lost_so_far(checkpoint.tally),
+    )
 
 
 def _rested(actor: SessionActor, checkpoint: Checkpoint, state: SessionState) -> _Dormant:

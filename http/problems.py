@@ -345,6 +345,11 @@ class Problem(Enum):
         503,
         "The process holds `max_connections` connections.",
     )
+    TOO_MANY_WATCHES = (
+        "too_many_watches",
+        503,
+        "As many look on at live sessions as may; close one of those pages.",
+    )
 
     def __init__(self, code: str, status: int, meaning: str) -> None:
         self.code = code

@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ import orjson
 
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.folding import last_word
+from penstock.engine.frame_bins import Standing
 from penstock.engine.inbox import Arrival
 from penstock.engine.losses import Span
 from penstock.engine.motion.metrics import reach
@@ -56,6 +58,8 @@ SIDECAR_KEYS = ("camera_resolution", "coords", "exercise")
 _MAX_VALUES = 50
 _MAX_VALUE_LENGTH = 64
 _SEARCH_BYTES = 1 << 16
+# NumPy takes as long for one batch as for a dozen. More would only take memory.
+_MEASURED_AT_ONCE = 64
 # The magic and the one method there is; with it, a search stops less often at chance bytes.
 _MAGIC = GZIP_MAGIC + b"\x08"
 
@@ -101,7 +105,7 @@ class SidecarSummary:
 
 
 class Trace(NamedTuple):
-    """What was measured in a batch: times, and values by the columns of `signals.SIGNALS`."""
+    """What was measured in some batches: times, and values by the columns of `signals.SIGNALS`."""
 
     timestamps_ms: tuple[int, ...]
     values: Floats
@@ -114,7 +118,8 @@ class ReplayReport:
     `reach_degrees` holds the least and the greatest angle of each joint that was seen, `motion` is
     the state that all frames have been folded into, and `traces` what was measured in each frame,
     if that was wanted. `tally`, `accepted_frames`, `losses` and `reported` are the session's own
-    after the last frame; the tally is None where no header says who the session is.
+    after the last frame; the tally is None where no header says who the session is. `standings`
+    come with the traces.
     """
 
     identity: SessionIdentity | None
@@ -147,13 +152,17 @@ class ReplayReport:
     losses: tuple[Span, ...]
     reported: Reported
     traces: tuple[Trace, ...]
+    standings: tuple[Standing, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Give JSON-ready values: all but the state and the traces."""
-        bare = asdict(replace(self, motion=NO_MOTION, tally=None, traces=()))
-        for name in ("motion", "tally", "accepted_frames", "losses", "reported", "traces"):
+        bare = asdict(replace(self, motion=NO_MOTION, tally=None, traces=(), standings=()))
+        for name in _BESIDE:
             del bare[name]
         return bare
+
+
+_BESIDE = ("motion", "tally", "accepted_frames", "losses", "reported", "traces", "standings")
 
 
 def read_replay(path: Path, *, traces: bool = False) -> ReplayReport:
@@ -193,6 +202,8 @@ class _Reading:
     inflated_bytes: int = 0
     untracked: int = 0
     motion: Motion = NO_MOTION
+    waiting: list[Arrival] = field(default_factory=list)
+    standings: list[Standing] = field(default_factory=list)
     tally: Tally | None = None
     accepted_frames: int = 0
     reported: Reported = NOTHING_REPORTED
@@ -217,6 +228,7 @@ class _Reading:
                 offset = self._without_header(offset, error)
             else:
                 offset = self._chunk(offset, header, body_offset)
+        self._measure()
 
     def report(self) -> ReplayReport:
         """Sum up."""
@@ -256,6 +268,7 @@ class _Reading:
             losses=self.checkpoint.losses if self.checkpoint else (),
             reported=self.reported,
             traces=tuple(self.traced or ()),
+            standings=tuple(self.standings),
         )
 
     def _checkpoint_summary(self) -> CheckpointSummary | None:
@@ -280,6 +293,8 @@ class _Reading:
         self.tally = header.before.tally.copy()
         self.accepted_frames = header.before.accepted_frames
         self.chunks += 1
+        if self.traced is not None:
+            self.standings.append(Standing(self.timeline.newest_ms, header.before.tally))
         at = body_offset
         for number, entry in enumerate(header.entries):
             member = bytes(self.window.take(at, entry.member_length))
@@ -359,9 +374,9 @@ class _Reading:
         batch = arrival.batch
         self.batches += 1
         self.reported = last_word(self.reported, [arrival])
-        self.motion = moved([(self.motion, [arrival])])[0]
-        if self.traced is not None:
-            self.traced.append(Trace(batch.timestamps_ms, measured([arrival])))
+        self.waiting.append(arrival)
+        if len(self.waiting) == _MEASURED_AT_ONCE:
+            self._measure()
         self.landmark_bytes += batch.landmark_bytes
         self.inflated_bytes += len(batch.payload)
         self.untracked += int(untracked(batch.landmarks).sum())
@@ -375,6 +390,16 @@ class _Reading:
             ledger.settle(self.tally, Reason.REPEATED, repeated)
         if self.timeline.gaps > known:
             self._list_gaps(newest, batch.timestamps_ms)
+
+    def _measure(self) -> None:
+        """Take what waits into the motion."""
+        if not self.waiting:
+            return
+        self.motion = moved([(self.motion, self.waiting)])[0]
+        if self.traced is not None:
+            stamps = chain.from_iterable(arrival.batch.timestamps_ms for arrival in self.waiting)
+            self.traced.append(Trace(tuple(stamps), measured(self.waiting)))
+        self.waiting = []
 
     def _list_gaps(self, newest: int | None, timestamps_ms: tuple[int, ...]) -> None:
         for at in timestamps_ms:

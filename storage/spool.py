@@ -173,7 +173,11 @@ class SpoolFolder:
 
     def content(self, session_id: str) -> Content:
         """Give a session's file as content for the blob store: it must be closed, and whole."""
-        return replay_of(self._folder / _name(session_id))
+        return replay_of(self.path(session_id))
+
+    def path(self, session_id: str) -> Path:
+        """Say where a session's file is, if there is one. It may grow, and go."""
+        return self._folder / _name(session_id)
 
     def remove(self, session_id: str) -> None:
         """Remove a session's file, if there is one; OSError when the folder does not let it go."""

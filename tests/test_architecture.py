@@ -22,6 +22,8 @@ ARROWS = {
     "bench": ("penstock.engine.wire", "penstock.engine.motion"),
     # The policy itself, timed; no other part of the harness knows of it.
     "bench.policy_cost": ("penstock.bench", "penstock.engine"),
+    # The policy itself again, tried on sessions that were kept or made.
+    "bench.tune": ("penstock.bench", "penstock.engine"),
     # Servers to be measured, not the harness: one of them is Penstock's lane, and the Python ones
     # check tokens and batches by the same functions.
     "bench.peers": ("penstock.bench", "penstock.engine", "penstock.http"),

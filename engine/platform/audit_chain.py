@@ -62,6 +62,10 @@ class ChainReader:
         """Give how many entries there were that somebody was taken out of."""
         return len(self._left)
 
+    def begin_with(self, link: AuditLink) -> None:
+        """Follow the chain from behind this link only, and take the link itself as it is."""
+        self.link, self.hash = link.link, link.hash
+
     def follow(self, links: Iterable[AuditLink]) -> Break | None:
         """Follow some more links; give the first that does not hold."""
         for found in links:

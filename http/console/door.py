@@ -23,6 +23,8 @@ SIGN_IN = f"{PREFIX}/sign-in"
 SIGN_OUT = f"{PREFIX}/sign-out"
 MAX_FORM_BYTES = 32 * 1024
 MAX_FORM_FIELDS = 200
+# What a page that keeps itself fresh says when nobody has asked: it does not keep the visit alive.
+BY_ITSELF = "X-Penstock-By-Itself"
 _COOKIE = "penstock-visit"
 _HTML = b"text/html; charset=utf-8"
 _LONGEST_NEXT = 1024
@@ -58,17 +60,21 @@ class Door:
 
     def visit(self, call: Call) -> Visit:
         """Give the visit of whoever asks; TurnedAwayError leads to the sign-in."""
-        visit = self.visits.find(self.visit_id(call))
+        visit = self._known(call)
         if visit is None:
             raise TurnedAwayError(_to_sign_in(call))
         return visit
 
     def caller(self, call: Call) -> Visit:
         """Give the same for what scripts ask for; RefusedError (401) where there is no visit."""
-        visit = self.visits.find(self.visit_id(call))
+        visit = self._known(call)
         if visit is None:
             raise RefusedError(Problem.SIGNED_OUT)
         return visit
+
+    def _known(self, call: Call) -> Visit | None:
+        visits = self.visits
+        return (visits.peek if BY_ITSELF in call.headers else visits.find)(self.visit_id(call))
 
     async def post(self, call: Call) -> tuple[Visit, Form]:
         """Give the visit and the form that it sent; refuse what may be somebody else's form."""

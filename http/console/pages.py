@@ -59,6 +59,7 @@ _SECTIONS = (
     ("Dashboard", "Home", "/dashboard/"),
     ("Dashboard", "Audit", "/dashboard/audit"),
     ("Dashboard", "Analytics", "/dashboard/analytics"),
+    ("Dashboard", "Errors", "/dashboard/errors"),
     ("Dashboard", "Media", "/dashboard/media"),
     ("Dashboard", "Security", "/dashboard/security"),
 )

@@ -82,6 +82,11 @@ class Visits:
         self._kept.move_to_end(key)
         return kept.visit
 
+    def peek(self, visit_id: str) -> Visit | None:
+        """Give the visit without using it: for what an open page asks by itself."""
+        kept = self._current(_digest(visit_id))
+        return None if kept is None else kept.visit
+
     def goes_on(self, visit_id: str) -> bool:
         """Say whether the visit goes on, without using it: for what runs by itself."""
         return self._current(_digest(visit_id)) is not None

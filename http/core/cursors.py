@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from penstock.engine.core.records import AdherenceMark, SessionMark
+from penstock.engine.session_list import Mark
 from penstock.http.cold_routes import Call
 from penstock.http.core.requests import misfit
 
@@ -24,6 +25,12 @@ def session_mark(call: Call) -> SessionMark | None:
     """Read where a page of sessions ended."""
     place = _place(call, (int, str))
     return None if place is None else SessionMark(*place)
+
+
+def row_mark(call: Call) -> Mark | None:
+    """Read where a page of the operators' list of sessions ended."""
+    place = _place(call, (int, str))
+    return None if place is None else Mark(*place)
 
 
 def adherence_mark(call: Call) -> AdherenceMark | None:

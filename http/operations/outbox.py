@@ -1,10 +1,16 @@
 """`/v1/admin/outbox`: finals that are not delivered yet, and another try for those given up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from penstock.engine.delivery_records import OutboxCounts, OutboxPage, OutboxRow, RetryEntry
+from penstock.engine.delivery_records import (
+    OutboxCounts,
+    OutboxPage,
+    OutboxRow,
+    OutboxState,
+    RetryEntry,
+)
 from penstock.engine.ledger_port import Together
 from penstock.engine.records import AuditEntry
 from penstock.http.cold_routes import Call, ColdRoute
@@ -42,6 +48,37 @@ class RetryBody(BaseModel):
 
 
 @dataclass(slots=True, frozen=True)
+class OutboxListing:
+    """How full the outbox is, and a page of what is in it; `after` is None on the last one."""
+
+    state: OutboxState
+    rows: list[OutboxRow]
+    after: str | None
+
+
+async def look_into(keeping: Keeping, page: OutboxPage) -> OutboxListing:
+    """Give a page of the outbox."""
+    # In this order: what is delivered in between is not counted as gone and shown as there.
+    state = await keeping.read(OutboxCounts())
+    rows = await keeping.read(replace(page, limit=page.limit + 1))
+    after = rows[page.limit - 1].session_id if len(rows) > page.limit else None
+    return OutboxListing(state, rows[: page.limit], after)
+
+
+async def retry(keeping: Keeping, author: str, session_id: str | None) -> int:
+    """Have what is dead tried again, one session's or all, and audit who wished it; say how many.
+
+    One that is not dead, or not there, is none.
+    """
+    now = keeping.now_ms()
+    subject = "outbox" if session_id is None else f"session:{session_id}"
+    audit = AuditEntry(now, author, "outbox.retried", subject, {})
+    values = await keeping.write(Together((RetryEntry(now, session_id), audit)))
+    assert isinstance(values, tuple)  # noqa: S101 - one for each of the entries
+    return int(values[0])
+
+
+@dataclass(slots=True, frozen=True)
 class Outbox:
     """The routes, for platform admins."""
 
@@ -60,18 +97,16 @@ class Outbox:
         expect(call, "limit", "after", "dead")
         limit, only_dead = limit_of(call), _truth(call, "dead")
         after = id_in_query(call, "after") if "after" in call.query else ""
-        # In this order: what is delivered in between is not counted as gone and shown as there.
-        counts = await self.keeping.read(OutboxCounts())
-        rows = await self.keeping.read(OutboxPage(limit + 1, after, only_dead))
-        oldest = counts.oldest_unix_ms
+        found = await look_into(self.keeping, OutboxPage(limit, after, only_dead))
+        counts, oldest = found.state, found.state.oldest_unix_ms
         return private(
             200,
             {
                 "pending": counts.pending,
                 "dead": counts.dead,
                 "oldest_pending_at": None if oldest is None else iso_instant(oldest),
-                "deliveries": [_delivery(row) for row in rows[:limit]],
-                "after": rows[limit - 1].session_id if len(rows) > limit else None,
+                "deliveries": [_delivery(row) for row in found.rows],
+                "after": found.after,
             },
         )
 
@@ -81,12 +116,8 @@ class Outbox:
         body = await read_json_if_any(call, RetryBody)
         if isinstance(body, Answer):
             return body
-        now = self.keeping.now_ms()
-        subject = "outbox" if body.session_id is None else f"session:{body.session_id}"
-        audit = AuditEntry(now, claims.principal_id, "outbox.retried", subject, {})
-        values = await self.keeping.write(Together((RetryEntry(now, body.session_id), audit)))
-        assert isinstance(values, tuple)  # noqa: S101 - one for each of the entries
-        return private(200, {"retried": values[0]})
+        retried = await retry(self.keeping, claims.principal_id, body.session_id)
+        return private(200, {"retried": retried})
 
 
 def _delivery(row: OutboxRow) -> Document:

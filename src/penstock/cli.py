@@ -14,6 +14,7 @@ import typer
 from penstock import __version__
 from penstock.commands import audit, bench, outbox, policy, retention, runs, token
 from penstock.commands.config import config
+from penstock.commands.demo import demo
 from penstock.commands.doctor import doctor
 from penstock.commands.erase import erase
 from penstock.commands.reference import reference
@@ -21,6 +22,7 @@ from penstock.commands.replay import replay
 from penstock.commands.schema import schema
 from penstock.commands.serve import leaves, serve
 from penstock.commands.sync import sync
+from penstock.commands.tune import tune
 from penstock.errors import StartupError
 
 app = typer.Typer(
@@ -30,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(serve)
+app.command()(demo)
 app.add_typer(token.app, name="token")
 app.add_typer(policy.app, name="policy")
 app.add_typer(runs.app, name="runs")
@@ -41,6 +44,7 @@ app.command()(config)
 app.command()(doctor)
 app.command()(replay)
 app.add_typer(bench.app, name="bench")
+app.command()(tune)
 app.command()(schema)
 app.command()(sync)
 app.command(hidden=True)(reference)

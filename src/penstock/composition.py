@@ -2,6 +2,7 @@
 
 import platform
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,8 @@ class Engine:
     folder: MediaFolder
     operations: Operations
     platform: PlatformLink
+    # Where each setting comes from, where somebody knows.
+    sources: Mapping[str, str] | None = None
 
 
 def compose_front(settings: Settings, engine: Engine, stopping: trio.Event) -> Front:

@@ -18,15 +18,20 @@ from penstock.engine.platform.addresses import ProxyChain
 from penstock.http.admin_policy import PolicyAdmin
 from penstock.http.cold_routes import ColdSurface
 from penstock.http.console.assets import load_assets
+from penstock.http.console.dashboard import dashboard_routes
+from penstock.http.console.dashboard_home import Outlook
 from penstock.http.console.door import Door
 from penstock.http.console.flow_log import FlowLog
 from penstock.http.console.flow_page import FlowPage
 from penstock.http.console.flow_sampler import FlowSampler, FlowSources
 from penstock.http.console.frame import Frame
 from penstock.http.console.health_page import Found, Grade, HealthPage, Machine
+from penstock.http.console.live_page import LivePage
+from penstock.http.console.outbox_page import OutboxPage
 from penstock.http.console.pages import Pages
 from penstock.http.console.policy_forms import PolicyForms
 from penstock.http.console.policy_page import PolicyPage
+from penstock.http.console.settings_page import SettingsPage
 from penstock.http.console.sign_in import SignIn
 from penstock.http.console.surface import console_surface
 from penstock.http.console.visits import Visits
@@ -36,10 +41,13 @@ from penstock.http.front import FrontStatistics
 from penstock.http.health import Readiness
 from penstock.http.meters import RequestMeter
 from penstock.http.poller import PollerStatistics
+from penstock.session_pages import session_pages
+from penstock.setting_rows import setting_rows
 from penstock.settings import Settings
 
 if TYPE_CHECKING:
     from penstock.composition import Engine
+    from penstock.platform_link import PlatformLink
 
 _GRADES = {State.OK: Grade.OK, State.WARNING: Grade.WARNING, State.PROBLEM: Grade.PROBLEM}
 
@@ -88,7 +96,12 @@ def compose_console(
         # One line a page; what a page needs of the engine comes in as arguments.
         *FlowPage(frame, sampler, settings.console_streams).routes(),
         *PolicyPage(frame, PolicyForms(admin), log).routes(),
+        *session_pages(frame, engine, keeping),
         *HealthPage(frame, sources.readiness, machine, keeping).routes(),
+        *OutboxPage(frame, keeping).routes(),
+        *SettingsPage(frame, setting_rows(settings, engine.sources)).routes(),
+        *dashboard_routes(frame, keeping, _outlook(engine.platform)),
+        *LivePage(frame, engine.plant.watches, stopping).routes(),
     )
     surface = console_surface(frame, SignIn(frame, doors, keeping), assets, pages)
     return ConsoleParts((surface,), (sampler.run,))
@@ -109,6 +122,10 @@ def _flow_sources(engine: "Engine", sources: ConsoleSources) -> FlowSources:
         connections=lambda: sources.connections().connections,
         scheduler_delay=lambda: plant.pacer.statistics().scheduler_delay_seconds,
     )
+
+
+def _outlook(platform: "PlatformLink") -> Outlook:
+    return Outlook(platform.geo, platform.book, platform.sync)
 
 
 async def _examine(settings: Settings) -> Sequence[Found]:

@@ -106,9 +106,16 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, *, dev: bool = False, clock: Clock | None = None
+    settings: Settings,
+    *,
+    dev: bool = False,
+    clock: Clock | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Service]:
-    """Run a whole service around the block; raise StartupError when it cannot begin."""
+    """Run a whole service around the block; raise StartupError when it cannot begin.
+
+    `sources` says where each setting comes from, for operators to see.
+    """
     clock = clock or SystemClock()
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -119,7 +126,9 @@ async def open_service(
                 with SpoolFolder(
                     settings.data_dir / "spool", max_open_files=_spool_files(settings, 0)
                 ) as spool:
-                    async with _open_engine(settings, ledger, spool, clock, dev=dev) as service:
+                    async with _open_engine(
+                        settings, ledger, spool, clock, sources, dev=dev
+                    ) as service:
                         yield service
     except (DataDirLockedError, LedgerOpenError) as error:
         raise StartupError(str(error)) from None
@@ -127,7 +136,13 @@ async def open_service(
 
 @asynccontextmanager
 async def _open_engine(
-    settings: Settings, ledger: Ledger, spool: SpoolFolder, clock: Clock, *, dev: bool
+    settings: Settings,
+    ledger: Ledger,
+    spool: SpoolFolder,
+    clock: Clock,
+    sources: Mapping[str, str] | None,
+    *,
+    dev: bool,
 ) -> AsyncIterator[Service]:
     book = await load_policy_book(ledger)
     sluice = Sluice(book, clock)
@@ -206,6 +221,7 @@ async def _open_engine(
                 folder,
                 operations,
                 platform,
+                sources,
             )
             front = compose_front(settings, engine, stopping)
             service = Service(
@@ -235,7 +251,7 @@ async def run_service(settings: Settings, sources: Mapping[str, str], *, dev: bo
     tune_garbage_collection()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            async with open_service(settings, dev=dev) as service:
+            async with open_service(settings, dev=dev, sources=sources) as service:
                 logger.info(
                     "service.started",
                     extra={

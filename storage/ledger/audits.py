@@ -1,7 +1,5 @@
 """Audit entries as rows, each a link of the chain."""
 
-from typing import Any
-
 import orjson
 
 from penstock.engine.platform.audit_chain import (
@@ -11,10 +9,11 @@ from penstock.engine.platform.audit_chain import (
     link_hash,
 )
 from penstock.engine.platform.records import AuditChain, AuditChainOf, AuditLink, AuditLinks
+from penstock.engine.platform.security import kind_of
 from penstock.engine.records import AuditEntry, AuditPage, StoredAudit
 from penstock.storage.ledger.sql import Answers, Put, Puts, Row, Statement, Steps, compare, encode
 
-_COLUMNS = "entry_id, at_unix_ms, actor, action, subject, detail"
+COLUMNS = "entry_id, at_unix_ms, actor, action, subject, detail"
 _SERVICE = "penstock"
 _REDACTED, _BLINDED = "audit.redacted", "blinded"
 
@@ -31,7 +30,7 @@ def put_audit(entry: AuditEntry) -> Steps[None]:
     )
     # Not by "ON CONFLICT": that would spend a position on each repetition.
     there = yield Statement(
-        f"SELECT {_COLUMNS} FROM audit_entries WHERE entry_id = ?",
+        f"SELECT {COLUMNS} FROM audit_entries WHERE entry_id = ?",
         row[:1],
     )
     if there:
@@ -44,9 +43,9 @@ def put_audit(entry: AuditEntry) -> Steps[None]:
     digest = digest_of(content_in(row))
     found = link_hash(before, link, digest)
     yield Statement(
-        f"INSERT INTO audit_entries ({_COLUMNS}, link, hash, digest)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*row, link, found, digest),
+        f"INSERT INTO audit_entries ({COLUMNS}, link, hash, digest, security)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, link, found, digest, kind_of(entry.action, entry.detail)),
     )
     yield Statement("UPDATE audit_chain SET links = ?, hash = ?", (link, found))
 
@@ -54,7 +53,7 @@ def put_audit(entry: AuditEntry) -> Steps[None]:
 def _link_older(link: int) -> Steps[tuple[int, str]]:
     """Link what was stored before there was a chain; give the next link and the hash before it."""
     rows = yield Statement(
-        f"SELECT position, {_COLUMNS} FROM audit_entries WHERE link IS NULL ORDER BY position"
+        f"SELECT position, {COLUMNS} FROM audit_entries WHERE link IS NULL ORDER BY position"
     )
     before = BEGINNING
     for position, *row in rows:
@@ -94,14 +93,18 @@ def audit_page(query: AuditPage) -> Steps[list[StoredAudit]]:
 def audit_links(query: AuditLinks) -> Steps[list[AuditLink]]:
     """Give the links behind one, in their order."""
     rows = yield Statement(
-        f"SELECT link, hash, digest, redacted, {_COLUMNS} FROM audit_entries WHERE link > ?"
+        f"SELECT link, hash, digest, redacted, {COLUMNS} FROM audit_entries WHERE link > ?"
         " ORDER BY link LIMIT ?",
         (query.after, query.limit),
     )
-    return [
-        AuditLink(link, found, digest, content_in(tuple(row)), bool(redacted), _blinded(row))
-        for link, found, digest, redacted, *row in rows
-    ]
+    return [read_link(row) for row in rows]
+
+
+def read_link(row: Row) -> AuditLink:
+    """Read a link: its number, hash and digest, whether it is redacted, and COLUMNS."""
+    link, found, digest, redacted, *content = row
+    told = tuple(content)
+    return AuditLink(link, found, digest, content_in(told), bool(redacted), _blinded(told))
 
 
 def put_redacted(erasure_id: str, at_unix_ms: int, blinded: list[tuple[int, str]]) -> Steps[None]:
@@ -110,7 +113,7 @@ def put_redacted(erasure_id: str, at_unix_ms: int, blinded: list[tuple[int, str]
     yield from put_audit(AuditEntry(at_unix_ms, _SERVICE, _REDACTED, subject, detail))
 
 
-def _blinded(row: list[Any]) -> tuple[tuple[int, str], ...]:
+def _blinded(row: Row) -> tuple[tuple[int, str], ...]:
     _, _, _, action, _, detail = row
     # Services send entries with any action, but nothing of theirs is at the detail's top.
     told = orjson.loads(detail).get(_BLINDED, ()) if action == _REDACTED else ()

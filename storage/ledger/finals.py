@@ -4,6 +4,7 @@ import orjson
 
 from penstock.engine.ledger_port import Verdict
 from penstock.engine.records import ErasedSession, FinalEntry, FinalOf
+from penstock.engine.session_list import lost_basis_points
 from penstock.storage.ledger.sql import (
     Answers,
     Put,
@@ -17,6 +18,8 @@ from penstock.storage.ledger.sql import (
 )
 
 COLUMNS = "session_id, revision, org_id, principal_id, status, ended_unix_ms, body"
+# Taken out of the body, for the operators' list.
+_LISTED = "started_unix_ms, frames, lost_basis_points, for_good"
 
 
 def put_final(entry: FinalEntry) -> Steps[None]:
@@ -31,11 +34,12 @@ def put_final(entry: FinalEntry) -> Steps[None]:
         encode(entry.body),
     )
     done = yield Statement(
-        f"INSERT INTO session_finals ({COLUMNS})"
-        " SELECT ?, CAST(? AS BIGINT), ?, ?, ?, CAST(? AS BIGINT), ?"
+        f"INSERT INTO session_finals ({COLUMNS}, {_LISTED})"
+        " SELECT ?, CAST(? AS BIGINT), ?, ?, ?, CAST(? AS BIGINT), ?, CAST(? AS BIGINT),"
+        " CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT)"
         " WHERE NOT EXISTS (SELECT 1 FROM erased_sessions WHERE session_id = ?)"
         " ON CONFLICT (session_id, revision) DO NOTHING RETURNING 1",
-        (*row, entry.session_id),
+        (*row, *_listed(entry), entry.session_id),
     )
     if not done:
         there = yield Statement(
@@ -45,6 +49,16 @@ def put_final(entry: FinalEntry) -> Steps[None]:
         if not there:
             raise RejectedError(Verdict.CONFLICT, "the session was erased")
         compare(there[0], row, f"the session has another final of revision {entry.revision}")
+
+
+def _listed(entry: FinalEntry) -> tuple[int, int, int, int]:
+    body = entry.body
+    return (
+        body.get("started_unix_ms", entry.ended_unix_ms),
+        body.get("frames_received", 0),
+        lost_basis_points(body.get("completeness")),
+        0 if body.get("provisional") else 1,
+    )
 
 
 def final_of(query: FinalOf) -> Steps[FinalEntry | ErasedSession | None]:

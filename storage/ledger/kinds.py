@@ -19,10 +19,12 @@ from penstock.storage.ledger import (
     policies,
     pruning,
     runs,
+    session_rows,
     sync_batches,
     sync_devices,
     sync_rollups,
     usage,
+    viewing,
 )
 from penstock.storage.ledger.sql import Answers, Put, Puts, Steps, T
 
@@ -42,10 +44,12 @@ _MODULES = (
     policies,
     pruning,
     runs,
+    session_rows,
     sync_batches,
     sync_devices,
     sync_rollups,
     usage,
+    viewing,
 )
 _PUTS: Puts = {kind: put for module in _MODULES for kind, put in module.PUTS.items()}
 _ANSWERS: Answers = {kind: steps for module in _MODULES for kind, steps in module.ANSWERS.items()}

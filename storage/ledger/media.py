@@ -62,16 +62,24 @@ def put_event(entry: MediaEventEntry) -> Steps[None]:
     if not new:
         yield from _turn_down(event, owner)
     yield Statement(
-        "INSERT INTO media_sessions (session_id, org_id, principal_id, last_received_unix_ms,"
-        " events, folded_events, ended, due_unix_ms, country_code, device_type, browser_family)"
-        " VALUES (?, ?, ?, ?, 1, 0, 0, ?, ?, ?, ?) ON CONFLICT (session_id) DO UPDATE SET"
+        "INSERT INTO media_sessions (session_id, org_id, principal_id, first_received_unix_ms,"
+        " last_received_unix_ms, events, folded_events, ended, due_unix_ms, country_code,"
+        " device_type, browser_family)"
+        " VALUES (?, ?, ?, ?, ?, 1, 0, 0, ?, ?, ?, ?) ON CONFLICT (session_id) DO UPDATE SET"
         " events = media_sessions.events + 1,"
         " last_received_unix_ms = CASE WHEN"
         " media_sessions.last_received_unix_ms > excluded.last_received_unix_ms"
         " THEN media_sessions.last_received_unix_ms ELSE excluded.last_received_unix_ms END,"
         " due_unix_ms = CASE WHEN media_sessions.due_unix_ms < excluded.due_unix_ms"
         " THEN media_sessions.due_unix_ms ELSE excluded.due_unix_ms END",
-        (event.session_id, *owner, event.received_ms, entry.due_unix_ms, *entry.surroundings),
+        (
+            event.session_id,
+            *owner,
+            event.received_ms,
+            event.received_ms,
+            entry.due_unix_ms,
+            *entry.surroundings,
+        ),
     )
 
 

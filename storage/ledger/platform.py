@@ -15,11 +15,11 @@ from penstock.engine.platform.records import (
 )
 from penstock.storage.ledger.sql import Answers, Put, Puts, Row, Statement, Steps, compare, encode
 
-_EVENT = (
+EVENT_COLUMNS = (
     "event_id, org_id, at_unix_ms, received_unix_ms, name, category, resource_type, resource_id,"
     " page_url, referrer_url, numeric_value, properties, circumstances"
 )
-_REPORT = (
+REPORT_COLUMNS = (
     "report_id, org_id, fingerprint, received_unix_ms, error_type, error_code, feature, message,"
     " stack, detail, circumstances"
 )
@@ -38,13 +38,13 @@ def put_analytics(entry: AnalyticsEntry) -> Steps[None]:
     """Store an event."""
     row = _row(entry)
     done = yield Statement(
-        f"INSERT INTO analytics_events ({_EVENT}, actor) VALUES ({_marks(row)}, ?)"
+        f"INSERT INTO analytics_events ({EVENT_COLUMNS}, actor) VALUES ({_marks(row)}, ?)"
         " ON CONFLICT (event_id) DO NOTHING RETURNING 1",
         (*row, entry.circumstances.actor),
     )
     if not done:
         there = yield Statement(
-            f"SELECT {_EVENT} FROM analytics_events WHERE event_id = ?", row[:1]
+            f"SELECT {EVENT_COLUMNS} FROM analytics_events WHERE event_id = ?", row[:1]
         )
         compare(there[0], row, "another event has this id")
 
@@ -53,12 +53,14 @@ def put_error_report(entry: ErrorReportEntry) -> Steps[None]:
     """Store a report, and count it in its group."""
     row = _row(entry)
     done = yield Statement(
-        f"INSERT INTO error_reports ({_REPORT}, actor) VALUES ({_marks(row)}, ?)"
+        f"INSERT INTO error_reports ({REPORT_COLUMNS}, actor) VALUES ({_marks(row)}, ?)"
         " ON CONFLICT (report_id) DO NOTHING RETURNING 1",
         (*row, entry.circumstances.actor),
     )
     if not done:
-        there = yield Statement(f"SELECT {_REPORT} FROM error_reports WHERE report_id = ?", row[:1])
+        there = yield Statement(
+            f"SELECT {REPORT_COLUMNS} FROM error_reports WHERE report_id = ?", row[:1]
+        )
         compare(there[0], row, "another report has this id")
     at = entry.received_unix_ms
     group = (entry.org_id, entry.fingerprint, *row[4:7], 1, at, at)
@@ -78,11 +80,11 @@ def put_error_report(entry: ErrorReportEntry) -> Steps[None]:
 def analytics_page(query: AnalyticsPage) -> Steps[list[AnalyticsEntry]]:
     """Give an organisation's newest events."""
     rows = yield Statement(
-        f"SELECT {_EVENT} FROM analytics_events WHERE org_id = ?"
+        f"SELECT {EVENT_COLUMNS} FROM analytics_events WHERE org_id = ?"
         " ORDER BY received_unix_ms DESC, event_id LIMIT ?",
         (query.org_id, query.limit),
     )
-    return [AnalyticsEntry(*_read(row)) for row in rows]
+    return [AnalyticsEntry(*read_row(row)) for row in rows]
 
 
 def error_groups(query: ErrorGroups) -> Steps[list[ErrorGroup]]:
@@ -102,11 +104,11 @@ def error_groups(query: ErrorGroups) -> Steps[list[ErrorGroup]]:
 def error_reports(query: ErrorReports) -> Steps[list[ErrorReportEntry]]:
     """Give a group's newest reports."""
     rows = yield Statement(
-        f"SELECT {_REPORT} FROM error_reports WHERE org_id = ? AND fingerprint = ?"
+        f"SELECT {REPORT_COLUMNS} FROM error_reports WHERE org_id = ? AND fingerprint = ?"
         " ORDER BY received_unix_ms DESC, report_id LIMIT ?",
         (query.org_id, query.fingerprint, query.limit),
     )
-    return [ErrorReportEntry(*_read(row)) for row in rows]
+    return [ErrorReportEntry(*read_row(row)) for row in rows]
 
 
 def _row(entry: AnalyticsEntry | ErrorReportEntry) -> Row:
@@ -114,7 +116,7 @@ def _row(entry: AnalyticsEntry | ErrorReportEntry) -> Row:
     return (*plain, encode(values), encode(list(circumstances)))
 
 
-def _read(row: Row) -> Row:
+def read_row(row: Row) -> Row:
     """Read the two columns of JSON that every row ends with."""
     return (*row[:-2], orjson.loads(row[-2]), Circumstances(*orjson.loads(row[-1])))
 

@@ -9,10 +9,13 @@ import typer
 from typer.testing import CliRunner
 
 from penstock.bench.load.plan import Kind, numbers_used
-from penstock.bench.load.target import Target
+from penstock.bench.load.target import Target, start_penstock
 from penstock.bench.pressure import PressurePlan, run_pressure, told
 from penstock.bench.report.models import LoadPlan, LoadRun, Report, Second
+from penstock.commands.bench.policied import with_policy
 from penstock.commands.bench.pressure import pressure
+from penstock.commands.policy import read_knobs
+from penstock.errors import StartupError
 
 _PLAN = PressurePlan(
     capacity=1000.0,
@@ -190,10 +193,14 @@ def test_the_command_runs_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyP
     out = tmp_path / "r.json"
     ran = _invoke(
         "--capacity=100", "--at=0.5,1", "--sessions=20", "--ramp=0.2", "--duration=2", "--quiet",
-        "--ends-per-second=4", "--set=spool_flush_seconds=0.05", f"--json={out}",
+        "--ends-per-second=4", "--set=spool_flush_seconds=0.05", "--policy=keep_every=3",
+        f"--json={out}",
     )  # fmt: skip
     assert ran.exit_code == 0, ran.output
-    made = Report.model_validate_json(out.read_bytes()).pressure
+    report = Report.model_validate_json(out.read_bytes())
+    # The service took the knob, or its refusal would have ended the run.
+    assert report.server["policy keep_every"] == "3"
+    made = report.pressure
     assert made is not None
     assert [step.batches_a_second for step in made.steps] == [50, 100]
     for step in made.steps:
@@ -208,3 +215,13 @@ def _invoke(*arguments: str) -> Any:
     app = typer.Typer()
     app.command()(pressure)
     return CliRunner().invoke(app, list(arguments))
+
+
+def test_a_policy_that_the_service_refuses_ends_the_run() -> None:
+    """A knob's value that is none is told as the service tells it, before any load."""
+    start = with_policy(start_penstock, read_knobs(["keep_every=99"]))
+    with (
+        pytest.raises(StartupError, match="keep_every"),
+        start(sessions=1, connections=1, settings={}),
+    ):
+        pass

@@ -1,8 +1,11 @@
+from itertools import groupby
+
 from penstock.engine.decision_log import (
     FOLLOWED_ENTRIES,
     FOLLOWED_SECONDS,
     MAX_FOLLOWED,
     SAMPLED_ENTRIES,
+    runs_of,
 )
 from penstock.engine.decisions import Cause, Verdict
 from penstock.engine.ladder import Rung
@@ -104,3 +107,29 @@ def test_a_session_that_is_not_followed_has_its_part_of_the_sample() -> None:
     entries = rig.sluice.log.newest(10, "b")
     assert entries
     assert {entry.session_id for entry in entries} == {"b"}
+
+
+def test_decisions_of_one_cause_in_a_row_are_one_run() -> None:
+    """The oldest first, with their times, frames and losses together, and the newest words."""
+    rig = Rig()
+    place = rig.sluice.join("s", "o", LossAccount(10**6, 10))
+    assert rig.sluice.follow("s")
+    for number in range(3):
+        rig.sluice.decide(place, batch(number))
+    rig.press(60, 3)
+    for number in range(3, 9):
+        rig.sluice.decide(place, batch(number))
+        rig.press(60, 1)
+    entries = rig.sluice.log.newest(20, "s")
+    runs = runs_of(entries)
+    groups = [list(group) for _, group in groupby(entries[::-1], lambda entry: entry.cause)]
+    assert len(groups) > 1
+    for run, group in zip(runs, groups, strict=True):
+        assert (run.cause, run.batches) == (group[0].cause, len(group))
+        assert run.frames == 10 * len(group)
+        assert run.frames_lost == sum(entry.frames_lost for entry in group)
+        assert (run.from_ms, run.until_ms) == (group[0].offer.first_ms, group[-1].offer.last_ms)
+        assert (run.first_unix, run.last_unix) == (group[0].unix, group[-1].unix)
+        assert run.words == group[-1].words
+        assert run.costs is bool(run.frames_lost)
+    assert runs_of([]) == []

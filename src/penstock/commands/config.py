@@ -3,7 +3,7 @@
 from penstock.commands.options import Config, DataDir, Dev, Json, settings_in_force
 from penstock.commands.output import print_json, print_table
 from penstock.dev import read_dev_secrets
-from penstock.settings import Settings, is_live, shown
+from penstock.setting_rows import setting_rows
 
 
 def config(
@@ -23,35 +23,13 @@ def config(
         required=(),
         dev_secrets=read_dev_secrets,
     )
+    rows = setting_rows(settings, sources)
     if as_json:
         print_json(
-            {
-                name: {
-                    "value": shown(settings, name),
-                    "source": sources[name],
-                    "live": is_live(name),
-                }
-                for name in Settings.model_fields
-            }
+            {row.name: {"value": row.value, "source": row.source, "live": row.live} for row in rows}
         )
         return
     print_table(
         ("Setting", "Value", "From", "A change"),
-        (
-            (
-                name,
-                _cell(shown(settings, name)),
-                sources[name],
-                "is live" if is_live(name) else "needs a restart",
-            )
-            for name in Settings.model_fields
-        ),
+        ((row.name, row.words, row.source, row.change) for row in rows),
     )
-
-
-def _cell(value: str | float | list[str] | None) -> str:
-    if value is None:
-        return "not set"
-    if isinstance(value, list):
-        return ", ".join(value) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -82,7 +82,7 @@ def set_knobs(
     """Set knobs, for everybody or for one organisation or session; effective at once."""
     body: dict[str, Any] = {
         "scope": _scope(org, session),
-        "set": _read_knobs(knobs or ()),
+        "set": read_knobs(knobs or ()),
         "clear": clear or [],
         "reason": reason,
     }
@@ -172,7 +172,7 @@ def propose(
     `penstock policy show` has the counts. Up to three at a time.
     """
     link = _Link(url, token, dev, data_dir, config)
-    body = {"set": _read_knobs(knobs or ()), "reason": reason}
+    body = {"set": read_knobs(knobs or ()), "reason": reason}
     _print_change(link.change("PUT", _candidate(name), body), as_json=as_json)
 
 
@@ -212,7 +212,7 @@ class _Link(AdminLink):
         return self.ask(method, PATH + path, body={"revision": self.revision(), **body})
 
 
-def _read_knobs(given: Sequence[str]) -> dict[str, int | float | str]:
+def read_knobs(given: Sequence[str]) -> dict[str, int | float | str]:
     """Read knob=value pairs. What is allowed, the service says; numbers are numbers here."""
     found: dict[str, int | float | str] = {}
     for pair in given:

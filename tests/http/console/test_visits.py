@@ -94,3 +94,16 @@ def test_an_ended_visit_is_gone() -> None:
     kept.end(visit_id)
     for unknown in (visit_id, "", "\udc80", "é" * 5000):
         assert kept.find(unknown) is None
+
+
+def test_a_page_that_keeps_itself_fresh_does_not_keep_the_visit_alive() -> None:
+    """What it asks by itself finds the visit for as long as somebody has used it, and no longer."""
+    clock = _Clock()
+    kept = Visits(clock, 24)
+    visit_id, visit = kept.begin(_claims(clock))
+    for _ in range(10):
+        clock.now += IDLE_SECONDS / 10 - 0.01
+        assert kept.peek(visit_id) == visit
+    clock.now += 1
+    assert kept.peek(visit_id) is None
+    assert kept.find(visit_id) is None

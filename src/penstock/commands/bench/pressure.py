@@ -19,6 +19,7 @@ from penstock.commands.bench.options import (
     teller,
     telling_errors,
 )
+from penstock.commands.policy import read_knobs
 
 if TYPE_CHECKING:
     from penstock.bench.pressure import PressurePlan
@@ -69,6 +70,13 @@ def pressure(
         int | None,
         typer.Option(min=1, max=64, help="Processes that send; as many as cores are left to them."),
     ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KNOB=VALUE",
+            help="Set this knob of the drop policy before each load. May be repeated.",
+        ),
+    ] = None,
     settings: Set = None,
     seed: Seed = 1,
     json: JsonFile = None,
@@ -81,6 +89,7 @@ def pressure(
     whether ends are still served. Ctrl-C ends it early, with a report.
     """
     times = _loads(at)
+    knobs = read_knobs(policy or ())
     given = settings_given(settings)
     check_writable(json, html)
     made_at, command = made_now()
@@ -95,6 +104,7 @@ def pressure(
         )
         from penstock.bench.pressure import PressurePlan, run_pressure  # noqa: PLC0415
         from penstock.bench.report.models import Report  # noqa: PLC0415
+        from penstock.commands.bench.policied import with_policy  # noqa: PLC0415
 
         check_local_ports(sessions)
         machine = machine_facts()
@@ -119,7 +129,7 @@ def pressure(
             _check_interval(plan)
             outcome = run_pressure(
                 plan,
-                start=start_penstock,
+                start=with_policy(start_penstock, knobs),
                 show=lambda one: show_progress(one, quiet=quiet),
                 stopped=stopped,
                 tell=tell,

@@ -1,0 +1,1 @@
+"""The tuner: what a drop policy costs the figures, tried on sessions that were kept or made."""
