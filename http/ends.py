@@ -28,6 +28,8 @@ from penstock.http.session_tokens import SessionClaims, TokenRefusedError, Token
 
 MAX_END_BYTES = 16 * 1024
 ENDS = Route("/v1/sessions/{id}/end", MAX_END_BYTES)
+# What an end that is answered with the session's figures is counted under.
+ENDED = "ended"
 
 
 class EndBody(BaseModel):
@@ -89,7 +91,7 @@ class SessionEnds:
 def _answer(outcome: EndOutcome, request: EndRequest) -> Answer:
     match outcome:
         case Ended(final, progress):
-            return json_answer(200, _document(final, progress), code="ended")
+            return json_answer(200, _document(final, progress), code=ENDED)
         case EndUnstored(detail, retry_after, reason):
             return problem_answer(BY_CODE[reason], detail, retry_after=retry_after)
         case EndConflict(final):

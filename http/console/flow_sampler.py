@@ -22,7 +22,7 @@ from penstock.engine.sluice import Sluice
 from penstock.engine.weir import WeirStatistics
 from penstock.engine.writer import WriterStatistics
 from penstock.http.console.flow_log import FlowLog, Mark
-from penstock.http.ends import ENDS
+from penstock.http.ends import ENDED, ENDS
 from penstock.http.meters import BUCKETS, RequestMeter
 from penstock.http.poller import PollerStatistics
 from penstock.http.pose import PATH as POSE
@@ -112,7 +112,7 @@ class FlowSampler:
         for (route, code), count in sources.meter.requests.items():
             if route == POSE:
                 yield f"batches.{code}", count
-            elif route == ENDS.path and code == "ok":
+            elif route == ENDS.path and code == ENDED:
                 yield "ends", count
         tally = sources.frames
         yield "frames_seen", tally.seen

@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import h11
 import httpx
@@ -113,13 +114,20 @@ async def test_a_listener_is_told_everything_and_then_each_sample(
             "/v1/pose/frames", content=make_batch(10), headers=headers
         )
         assert answer.status_code == 202
+        end = {"ended_at": "2026-05-07T10:30:00Z", "client_status": "completed"}
+        path = f"/v1/sessions/{UUID(int=1)}/end"
+        answer = await console.client.post(
+            path, json=end, headers={"Authorization": f"Bearer {make_token(1)}"}
+        )
+        assert answer.status_code == 200
         await turn(service, thin_at=45.0)
-        accepted, marks, numbers = 0.0, [], []
-        while accepted == 0 or not marks:
+        accepted, ended, marks, numbers = 0.0, 0.0, [], []
+        while accepted == 0 or ended == 0 or not marks:
             name, identifier, told = await events.next()
             assert name == "sample"
             numbers.append(int(identifier.partition("-")[2]))
             accepted += told["values"].get("batches.accepted", 0)
+            ended += told["values"]["ends"]
             marks += told["marks"]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         assert marks[0]["label"] == "r1"
