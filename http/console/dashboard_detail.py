@@ -26,6 +26,7 @@ from penstock.http.console import dashboard_cells as cells
 from penstock.http.console import dashboard_rows as rows
 from penstock.http.console.dashboard_cells import Cell
 from penstock.http.console.frame import Frame
+from penstock.http.console.sessions import PATH as SESSIONS
 from penstock.http.console.visits import Visit
 from penstock.http.core.keeping import Keeping
 from penstock.http.exchange import Answer
@@ -251,6 +252,7 @@ class DashboardDetail:
                 "Why not yet": cells.text(progress.error),
             }
         links = {
+            "In the console": f"{SESSIONS}/{final.session_id}",
             "Its media events": cells.detail("media", final.session_id),
             "Its audit": cells.listed(rows.AUDIT, subject=f"session:{final.session_id}"),
         }

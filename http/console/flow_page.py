@@ -21,9 +21,9 @@ from penstock.http.problems import Problem
 LIVE = f"{PREFIX}/flow/live"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _RETRY = b"retry: 1000\n\n"
-_SIGNED_OUT = b"event: signed-out\ndata: {}\n\n"
+SIGNED_OUT = b"event: signed-out\ndata: {}\n\n"
 # What proxies that collect answers before they pass them on are asked not to do.
-_UNBUFFERED = (b"x-accel-buffering", b"no")
+UNBUFFERED = (b"x-accel-buffering", b"no")
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class FlowPage:
             )
         visit_id = self.frame.door.visit_id(call)
         last = call.headers.get("Last-Event-ID") or call.query.get("after", "")
-        return StreamAnswer(200, self._tell(visit_id, last), "ok", EVENT_STREAM, (_UNBUFFERED,))
+        return StreamAnswer(200, self._tell(visit_id, last), "ok", EVENT_STREAM, (UNBUFFERED,))
 
     async def _tell(self, visit_id: str, last: str) -> AsyncIterator[bytes]:
         self.listeners += 1
@@ -78,7 +78,7 @@ class FlowPage:
             told = log.number
             while not self.sampler.stopping.is_set():
                 if not self.frame.door.visits.goes_on(visit_id):
-                    yield _SIGNED_OUT
+                    yield SIGNED_OUT
                     return
                 await self.sampler.sampled.wait()
                 if log.number != told:

@@ -22,7 +22,9 @@ from penstock.engine.turbine import measured
 from penstock.engine.watches import MOST_WATCHES, Seen, TooManyWatchesError, Watches
 from penstock.engine.wire import LANDMARK_VALUES, LANDMARKS
 from penstock.http.cold_routes import Call, ColdRoute, RefusedError, StreamAnswer
+from penstock.http.console.flow_page import EVENT_STREAM, SIGNED_OUT, UNBUFFERED
 from penstock.http.console.frame import Frame
+from penstock.http.console.sessions import PATH as SESSIONS
 from penstock.http.console.visits import Visit
 from penstock.http.exchange import Answer
 from penstock.http.problems import Problem
@@ -30,7 +32,6 @@ from penstock.http.uuids import is_uuid
 
 PATH: Final = "/console/live/<session_id>"
 EVENTS: Final = "/console/live/<session_id>/frames"
-SESSIONS: Final = "/console/sessions"
 # More frames than that in a second add nothing to what one sees.
 _APART_MS: Final = 66
 # Of a backlog, the newest seconds.
@@ -62,14 +63,18 @@ class LivePage:
         if self._watches.number >= MOST_WATCHES:
             raise _too_many()
         visit_id = self._frame.door.visit_id(call)
-        return StreamAnswer(200, self._events(session_id, visit_id), "ok", b"text/event-stream")
+        events = self._events(session_id, visit_id)
+        return StreamAnswer(200, events, "ok", EVENT_STREAM, (UNBUFFERED,))
 
     async def _events(self, session_id: str, visit_id: str) -> AsyncIterator[bytes]:
         visits = self._frame.door.visits
         try:
             with self._watches.watch(session_id) as watch:
                 yield b"retry: 2000\n\n"
-                while not self._stopping.is_set() and visits.goes_on(visit_id):
+                while not self._stopping.is_set():
+                    if not visits.goes_on(visit_id):
+                        yield SIGNED_OUT
+                        return
                     seen = None
                     with trio.move_on_after(_BREATH_SECONDS):
                         seen = await watch.take()

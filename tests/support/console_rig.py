@@ -13,7 +13,7 @@ In the browser, whose thread runs a story (see `portal_rig.Browsers`):
         ...
     await tell(browsers, console, story, theme="dark", width=360)
 
-`look` opens a path, checks it with axe, and takes a screenshot into $PENSTOCK_SCREENSHOTS where
+`look` opens a path, checks it with axe, and takes a screenshot into $SCREENSHOTS_FOLDER where
 that is set. `look_everywhere` does so in both themes and at 360 px.
 """
 
@@ -40,7 +40,7 @@ from portal_rig import PATIENCE_MS, Browsers
 T = TypeVar("T")
 
 ADMIN, ADMINS_ORG = str(UUID(int=0xAD)), str(UUID(int=0x0A))
-SCREENSHOTS = "PENSTOCK_SCREENSHOTS"
+SCREENSHOTS = "SCREENSHOTS_FOLDER"
 # Narrow is a small telephone, wide a small laptop.
 NARROW, WIDE = 360, 1280
 THEMES = ("light", "dark")

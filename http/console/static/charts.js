@@ -215,6 +215,8 @@ export function lineChart(element, options) {
     const within = (band) => band.from <= now.x[cursor] && (band.to ?? Infinity) >= now.x[cursor];
     const bands = now.bands.filter(within).map((band) => band.label).filter(Boolean);
     readout.textContent = [when(cursor), ...values, ...marks, ...bands].join(" · ");
+    // The room that it has once taken stays: what is below must not move away under a pointer.
+    readout.style.minHeight = `${readout.offsetHeight}px`;
   }
 
   function nearest(clientX) {
@@ -304,7 +306,10 @@ export function lineChart(element, options) {
     move(Math.max(0, Math.min(last, (cursor ?? last) + steps[event.key])));
   });
   details.addEventListener("toggle", fillTable);
-  new ResizeObserver(() => draw()).observe(plot);
+  new ResizeObserver(() => {
+    readout.style.minHeight = "";
+    draw();
+  }).observe(plot);
   update();
   return { update, element };
 }

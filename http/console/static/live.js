@@ -179,6 +179,10 @@ function play() {
 
 const events = new EventSource(live.dataset.events);
 events.addEventListener("message", (event) => take(JSON.parse(event.data)));
+events.addEventListener("signed-out", () => {
+  events.close();
+  state.textContent = "Signed out. Open the page again.";
+});
 events.addEventListener("error", () => {
   state.textContent =
     events.readyState === EventSource.CLOSED
