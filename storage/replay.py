@@ -105,10 +105,14 @@ class SidecarSummary:
 
 
 class Trace(NamedTuple):
-    """What was measured in some batches: times, and values by the columns of `signals.SIGNALS`."""
+    """What was measured in some batches: times, and values by the columns of `signals.SIGNALS`.
+
+    `sizes` are the batches' frames.
+    """
 
     timestamps_ms: tuple[int, ...]
     values: Floats
+    sizes: tuple[int, ...]
 
 
 @dataclass(slots=True, frozen=True)
@@ -398,7 +402,8 @@ class _Reading:
         self.motion = moved([(self.motion, self.waiting)])[0]
         if self.traced is not None:
             stamps = chain.from_iterable(arrival.batch.timestamps_ms for arrival in self.waiting)
-            self.traced.append(Trace(tuple(stamps), measured(self.waiting)))
+            sizes = tuple(len(arrival.batch.timestamps_ms) for arrival in self.waiting)
+            self.traced.append(Trace(tuple(stamps), measured(self.waiting), sizes))
         self.waiting = []
 
     def _list_gaps(self, newest: int | None, timestamps_ms: tuple[int, ...]) -> None:

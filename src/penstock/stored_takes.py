@@ -45,7 +45,7 @@ class StoredSource:
         return Take(
             np.concatenate([np.array(one.timestamps_ms, np.int64) for one in report.traces]),
             np.concatenate([one.values for one in report.traces]),
-            tuple(len(one.timestamps_ms) for one in report.traces),
+            tuple(size for one in report.traces for size in one.sizes),
             folded.world,
             folded.exercise,
         )
