@@ -32,6 +32,12 @@ settings.register_profile("penstock", deadline=None, suppress_health_check=[Heal
 settings.load_profile("penstock")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of whole processes: they last longest, and no core has to wait."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.parent != here)
+
+
 @dataclass(eq=False)
 class Running:
     """A service that runs. `kill` and `stop` end it; one of them has been called at the end."""
