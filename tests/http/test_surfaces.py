@@ -42,6 +42,13 @@ ROUTES = {
         ("GET", "/api/sync/status"),
         ("GET", "/v1/admin/devices/tokens"),
     ],
+    "console": [
+        ("GET", "/console"),
+        ("GET", "/console/sign-in"),
+        ("GET", "/console/flow/live"),
+        ("POST", "/console/policy/preview"),
+        ("GET", "/dashboard/"),
+    ],
 }
 
 

@@ -212,10 +212,11 @@ async def proxied(port: int) -> AsyncIterator[tuple[int, trio.Event]]:
             nursery.cancel_scope.cancel()
 
         async def back() -> None:
-            async for data in server:
-                if cut:
-                    break
-                await client.send_all(data)
+            with contextlib.suppress(trio.BrokenResourceError):
+                async for data in server:
+                    if cut:
+                        break
+                    await client.send_all(data)
             nursery.cancel_scope.cancel()
 
         async with (
