@@ -65,7 +65,7 @@ def test_it_plays_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
     assert _gone(url)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_can_be_stopped_at_any_moment(tmp_path: Path, number: signal.Signals) -> None:
     """A signal ends it, with a word and without a trace."""
     demo = _start(tmp_path, "--duration", "600", "--patients", "2", "--most", "2")
@@ -76,6 +76,18 @@ def test_it_can_be_stopped_at_any_moment(tmp_path: Path, number: signal.Signals)
     assert "Stopped. Nothing is left of it." in out
     assert list(tmp_path.iterdir()) == []
     assert _gone(url)
+
+
+def test_it_can_be_stopped_before_it_has_begun(tmp_path: Path) -> None:
+    """Also while its service starts, a signal ends it in the same way."""
+    demo = _start(tmp_path, "--duration", "600", "--patients", "2", "--most", "2")
+    assert demo.stdout is not None
+    assert any(line.startswith("Starting a service") for line in demo.stdout)
+    demo.send_signal(signal.SIGTERM)
+    out, err = demo.communicate(timeout=_PATIENCE_SECONDS)
+    assert (demo.returncode, err) == (130, "")
+    assert "Stopped. Nothing is left of it." in out
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
