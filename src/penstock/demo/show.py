@@ -170,7 +170,7 @@ class Show:
         shown = next(iter(self.ward.here), None)
         console = self._link("/console")
         self._tell(
-            f"\nThe operator's console (the link signs you in; it is good for an hour):\n{console}"
+            f"\nThe operator's console (the link fills in its sign-in, for an hour):\n{console}"
         )
         if shown is not None:
             self._tell(f"\nOne patient, live:\n{self._link(f'/console/live/{shown}')}")
