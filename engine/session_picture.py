@@ -27,6 +27,9 @@ MOST_GAPS = 200
 _USUAL_JOINT = "knee_flexion"
 # Replays of more than this, some four hours, are read with the command line's tool.
 MOST_REPLAY_BYTES = 64 << 20
+# As many as nine hours of a usual camera's. A client that means harm puts two thousand frames into
+# one small batch: of so many, the file's size says nothing of what reading it takes.
+MOST_REPLAY_FRAMES = 500_000
 
 
 class Gap(NamedTuple):

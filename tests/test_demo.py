@@ -16,21 +16,28 @@ _FEW = ("--duration", "12", "--patients", "3", "--most", "8")
 _LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/console/sign-in\?next=%2Fconsole#token=(\S+)")
 
 
-def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def _start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     # Its temporary folder is here, so that what it leaves behind is seen.
     environ = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "penstock", "demo", *arguments],
-        env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        bufsize=0,  # a line that is read takes nothing of the next ones along
     )  # fmt: skip
 
 
-def _until_link(demo: subprocess.Popen[str]) -> tuple[str, str]:
+def _until_link(demo: subprocess.Popen[bytes]) -> tuple[str, str]:
     assert demo.stdout is not None
     for line in demo.stdout:
-        if found := _LINK.match(line):
+        if found := _LINK.match(line.decode()):
             return found[1], found[2]
     raise AssertionError("it ended without telling of the console")
+
+
+def _finish(demo: subprocess.Popen[bytes]) -> tuple[str, str]:
+    """Wait for its end; give what it said that was not read yet."""
+    out, err = demo.communicate(timeout=_PATIENCE_SECONDS)
+    return out.decode(), err.decode()
 
 
 def _gone(url: str) -> bool:
@@ -52,7 +59,7 @@ def test_it_plays_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
     with httpx.Client(base_url=url, timeout=30) as browser:
         signed = browser.post("/console/sign-in", data={"token": token, "next": "/console/health"})
         assert (signed.status_code, signed.headers["location"]) == (303, "/console/health")
-    out, err = demo.communicate(timeout=_PATIENCE_SECONDS)
+    out, err = _finish(demo)
     assert demo.returncode == 0, out + err
     assert "Rush hour begins" in out
     found = re.search(r"Results read back\s+(\d+) of (\d+)", out)
@@ -65,17 +72,29 @@ def test_it_plays_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
     assert _gone(url)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_can_be_stopped_at_any_moment(tmp_path: Path, number: signal.Signals) -> None:
     """A signal ends it, with a word and without a trace."""
     demo = _start(tmp_path, "--duration", "600", "--patients", "2", "--most", "2")
     url, _ = _until_link(demo)
     demo.send_signal(number)
-    out, err = demo.communicate(timeout=_PATIENCE_SECONDS)
+    out, err = _finish(demo)
     assert (demo.returncode, err) == (130, "")
     assert "Stopped. Nothing is left of it." in out
     assert list(tmp_path.iterdir()) == []
     assert _gone(url)
+
+
+def test_it_can_be_stopped_before_it_has_begun(tmp_path: Path) -> None:
+    """Also while its service starts, a signal ends it in the same way."""
+    demo = _start(tmp_path, "--duration", "600", "--patients", "2", "--most", "2")
+    assert demo.stdout is not None
+    assert any(line.startswith(b"Starting a service") for line in demo.stdout)
+    demo.send_signal(signal.SIGTERM)
+    out, err = _finish(demo)
+    assert (demo.returncode, err) == (130, "")
+    assert "Stopped. Nothing is left of it." in out
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +110,7 @@ def test_what_cannot_be_played_is_refused(
 ) -> None:
     """A number that makes no sense is refused in one line before anything starts."""
     demo = _start(tmp_path, *arguments)
-    out, err = demo.communicate(timeout=_PATIENCE_SECONDS)
+    out, err = _finish(demo)
     assert (demo.returncode, out) == (2, "")
     assert told in err
     assert err.count("\n") == 1

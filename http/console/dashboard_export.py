@@ -1,7 +1,8 @@
 """What a list finds, as a file: CSV for spreadsheets, JSON lines for programs.
 
-Spreadsheets take a cell that begins with =, +, - or @ for a formula, whoever wrote it; such a text
-gets an apostrophe before it, which they show as text. Numbers stay numbers.
+Spreadsheets take a cell that begins with =, +, - or @ for a formula, whoever wrote it; some take
+their full-width forms for the same. Such a text gets an apostrophe before it, which they show as
+text. Numbers stay numbers.
 """
 
 import csv
@@ -12,7 +13,7 @@ from typing import Any
 
 import orjson
 
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _CONTROL = ("\t", "\r", "\n")
 
 

@@ -72,6 +72,13 @@ class Door:
             raise RefusedError(Problem.SIGNED_OUT)
         return visit
 
+    def listener(self, call: Call) -> Visit:
+        """Give the same for a stream, which browsers open by themselves again and again."""
+        visit = self.visits.peek(self.visit_id(call))
+        if visit is None:
+            raise RefusedError(Problem.SIGNED_OUT)
+        return visit
+
     def _known(self, call: Call) -> Visit | None:
         visits = self.visits
         return (visits.peek if BY_ITSELF in call.headers else visits.find)(self.visit_id(call))

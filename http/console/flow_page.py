@@ -21,6 +21,7 @@ from penstock.http.problems import Problem
 LIVE = f"{PREFIX}/flow/live"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _RETRY = b"retry: 1000\n\n"
+_RETRY_LATER = b"retry: 5000\n\n"
 SIGNED_OUT = b"event: signed-out\ndata: {}\n\n"
 # What proxies that collect answers before they pass them on are asked not to do.
 UNBUFFERED = (b"x-accel-buffering", b"no")
@@ -40,7 +41,7 @@ class FlowPage:
         return (
             self.frame.page(PREFIX, self._show),
             self.frame.page(f"{PREFIX}/flow", self._show),
-            self.frame.data(LIVE, self._listen),
+            self.frame.stream(LIVE, self._listen),
         )
 
     async def _show(self, visit: Visit, _call: Call) -> Answer:
@@ -71,6 +72,10 @@ class FlowPage:
         return StreamAnswer(200, self._tell(visit_id, last), "ok", EVENT_STREAM, (UNBUFFERED,))
 
     async def _tell(self, visit_id: str, last: str) -> AsyncIterator[bytes]:
+        if self.listeners >= self.console_streams:
+            # Others came between the look and the stream; the browser asks again.
+            yield _RETRY_LATER
+            return
         self.listeners += 1
         try:
             log = self.sampler.log

@@ -39,10 +39,16 @@ class Frame:
 
     def data(self, rule: str, show: Show) -> ColdRoute:
         """Serve what a visitor's page fetches; others get 401."""
+        return self._to_scripts(rule, self.door.caller, show)
 
+    def stream(self, rule: str, show: Show) -> ColdRoute:
+        """Serve what a visitor's page listens to; that it listens does not keep the visit alive."""
+        return self._to_scripts(rule, self.door.listener, show)
+
+    def _to_scripts(self, rule: str, enter: Callable[[Call], Visit], show: Show) -> ColdRoute:
         async def serve(call: Call) -> Answer | StreamAnswer:
             async def told() -> Answer | StreamAnswer:
-                return await show(self.door.caller(call), call)
+                return await show(enter(call), call)
 
             return await self._told(None, call, told, page=False)
 

@@ -36,6 +36,8 @@ EVENTS: Final = "/console/live/<session_id>/frames"
 _APART_MS: Final = 66
 # Of a backlog, the newest seconds.
 _MOST_FRAMES: Final = 60
+# In widths of the picture, or metres.
+_FARTHEST: Final = 1000.0
 _RETRY_SECONDS: Final = 5.0
 # So that a connection that is gone is noticed, a visit's end is, and the service's is.
 _BREATH_SECONDS: Final = 1.0
@@ -52,7 +54,7 @@ class LivePage:
 
     def routes(self) -> tuple[ColdRoute, ...]:
         """Give its routes."""
-        return (self._frame.page(PATH, self._show), self._frame.data(EVENTS, self._watch))
+        return (self._frame.page(PATH, self._show), self._frame.stream(EVENTS, self._watch))
 
     async def _show(self, visit: Visit, call: Call) -> Answer:
         session_id = _session_in(call)
@@ -143,8 +145,10 @@ def _apart(times: list[int]) -> list[int]:
 def _points(arrivals: tuple[Arrival, ...]) -> Floats:
     joined = b"".join([arrival.batch.landmark_block for arrival in arrivals])
     points = np.frombuffer(joined, "<f4").reshape(-1, LANDMARKS, LANDMARK_VALUES)
-    # What is no number cannot be drawn; JSON has no word for it either.
-    drawn: Floats = np.nan_to_num(points[:, :, [0, 1, 3]], nan=0.0, posinf=0.0, neginf=0.0)
+    # What is no number cannot be drawn; JSON has no word for it either. What is far out is as good
+    # at the bound, where rounding does not overflow.
+    numbers = np.nan_to_num(points[:, :, [0, 1, 3]], nan=0.0, posinf=0.0, neginf=0.0)
+    drawn: Floats = numbers.clip(-_FARTHEST, _FARTHEST)
     return drawn
 
 

@@ -11,14 +11,15 @@ its routes, and a template of its own in `templates/`:
         return (frame.page("/console/health", show),)
 
 `Frame` (see `frame`) has the gate in it: `page` for what people look at, `data` for what scripts
-fetch (JSON, server-sent events), `form` for what is sent by POST. The template begins with
-`{% extends "layout.html" %}` and fills the block `content` (and `scripts`, for modules); what
-pages have in common are the macros of `parts.html`. Nothing inline: neither `<script>…</script>`,
-nor `<style>`, nor `style=` or `on…=` attributes, which the policy would stop; data for a script is
-fetched, or put into `data-…` attributes. Files go to `static/` and are named by `asset("x.js")`.
-One line in `src/penstock/console_link.py` puts the routes in. The navigation (`_SECTIONS` below)
-shows a page as soon as it is served, and marks the one whose path is the longest beginning of the
-page's own. Escaping is on for all templates; nothing marks text as safe.
+fetch (JSON), `stream` for what they listen to (server-sent events), `form` for what is sent by
+POST. The template begins with `{% extends "layout.html" %}` and fills the block `content` (and
+`scripts`, for modules); what pages have in common are the macros of `parts.html`. Nothing inline:
+neither `<script>…</script>`, nor `<style>`, nor `style=` or `on…=` attributes, which the policy
+would stop; data for a script is fetched, or put into `data-…` attributes. Files go to `static/` and
+are named by `asset("x.js")`. One line in `src/penstock/console_link.py` puts the routes in. The
+navigation (`_SECTIONS` below) shows a page as soon as it is served, and marks the one whose path is
+the longest beginning of the page's own. Escaping is on for all templates; nothing marks text as
+safe.
 """
 
 from collections.abc import Callable, Iterable

@@ -8,6 +8,7 @@ place. What a form has of its own is only that everything in it is text.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import Any
 
 import orjson
@@ -146,4 +147,6 @@ def _value(text: str) -> str | int | float:
     """Read a number where it is one; what is none is refused by its name and as it was sent."""
     if _INTEGER.fullmatch(text):
         return int(text)
-    return float(text) if _NUMBER.fullmatch(text) else text
+    number = float(text) if _NUMBER.fullmatch(text) else inf
+    # JSON has no word for what is too large to be a number, and would say that nothing was sent.
+    return number if isfinite(number) else text

@@ -54,9 +54,12 @@ class SignIn:
 
     async def _show(self, call: Call) -> Answer:
         door = self.frame.door
+        target = inside(call.query.get("next", ""))
         if door.visits.find(door.visit_id(call)) is not None:
-            return _plain(see_other(inside(call.query.get("next", ""))))
-        return self._page(inside(call.query.get("next", "")))
+            # Browsers take what is behind a # along to where they are led, unless there is one
+            # there, too: a link's token would stay in the address of a page that never takes it.
+            return _plain(see_other(f"{target}#"))
+        return self._page(target)
 
     async def _enter(self, call: Call) -> Answer:
         door = self.frame.door

@@ -25,9 +25,11 @@ from penstock.engine.blob_port import (
     replay_key,
 )
 from penstock.engine.motion.signals import SIGNALS
+from penstock.engine.outcomes import Outcome
 from penstock.engine.ports import Clock
 from penstock.engine.session_picture import (
     MOST_REPLAY_BYTES,
+    MOST_REPLAY_FRAMES,
     KeptFrames,
     Made,
     Now,
@@ -65,6 +67,7 @@ class SessionPictures:
         kept = self._kept.get(now.identity.session_id)
         if older_will_do and kept is not None and self._clock.monotonic() < self._rests_until:
             return kept[1]
+        _check_frames(now.tally.seen - now.tally.count(Outcome.REFUSED))
         with trio.move_on_after(_WAIT_SECONDS) as waiting:
             await self._turn.acquire()
         if waiting.cancelled_caught:
@@ -140,10 +143,18 @@ class SessionPictures:
 
 
 def _check_size(size: int) -> None:
-    if size > MOST_REPLAY_BYTES:
+    _check(size, MOST_REPLAY_BYTES, "bytes")
+
+
+def _check_frames(frames: int) -> None:
+    _check(frames, MOST_REPLAY_FRAMES, "frames")
+
+
+def _check(seen: int, most: int, unit: str) -> None:
+    if seen > most:
         raise PictureError(
-            f"its replay has {size:,} bytes, and {MOST_REPLAY_BYTES:,} are read for a page at "
-            "most: draw it with `penstock replay --plot`"
+            f"its replay has {seen:,} {unit}, and {most:,} are read for a page at most: draw it "
+            "with `penstock replay --plot`"
         )
 
 

@@ -76,7 +76,7 @@ def _reading_example(settings: Settings, address: str) -> str:
 def _batch_example(settings: Settings, address: str) -> str:
     example = settings.data_dir / EXAMPLE_FILE
     example.write_bytes(example_batch())
-    penstock = shlex.quote(_relative(Path(sys.argv[0])))
+    penstock = _command()
     folder = shlex.quote(str(settings.data_dir))
     token = (
         f"{penstock} token session --dev --data-dir {folder} --session-id {_SESSION} "
@@ -98,13 +98,21 @@ curl -i {address}/v1/pose/frames \\
 def _console(settings: Settings, address: str) -> str:
     if "console" not in settings.surfaces:
         return ""
-    penstock = shlex.quote(_relative(Path(sys.argv[0])))
+    penstock = _command()
     folder = shlex.quote(str(settings.data_dir))
     return f"""
   The console: {address}/console    Sign in there with the token that this prints:
 {penstock} token user --dev --data-dir {folder} --role platform_admin \\
   --principal-id {_PRINCIPAL} --org-id {_ORG}
 """
+
+
+def _command() -> str:
+    """Give the words that this program was called by, as a shell takes them."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(_relative(Path(sys.executable)))} -m penstock"
+    return shlex.quote(_relative(called))
 
 
 def _relative(path: Path) -> str:

@@ -15,9 +15,9 @@ from penstock.engine.blob_port import BlobStore, replay_key
 from penstock.engine.checkpoint import Checkpoint, SessionIdentity
 from penstock.engine.frame_bins import Fate
 from penstock.engine.inbox import Arrival
-from penstock.engine.outcomes import Tally
+from penstock.engine.outcomes import Reason, Tally
 from penstock.engine.ports import SpoolChunk
-from penstock.engine.session_picture import Now, PictureError
+from penstock.engine.session_picture import MOST_REPLAY_FRAMES, Now, PictureError
 from penstock.engine.timeline import Timeline
 from penstock.session_pictures import SessionPictures
 from penstock.settings import Settings
@@ -88,6 +88,18 @@ async def test_what_is_too_large_is_not_read(
         with pytest.raises(PictureError, match=words) as told:
             await pictures.of(NOW)
         assert not told.value.later
+
+
+async def test_of_too_many_frames_nothing_is_read(tmp_path: Path) -> None:
+    """However small their file is; frames that were refused are not in it, and do not count."""
+    async with made(tmp_path) as (pictures, spool, _):
+        append(spool, 0)
+        frames = MOST_REPLAY_FRAMES + 1
+        with pytest.raises(PictureError, match="500,001 frames, and 500,000 are read") as told:
+            await pictures.of(Now(WHO, Tally(frames, 0, {Reason.USED: frames})))
+        assert not told.value.later
+        refused = {Reason.USED: 10, Reason.POLICY_REFUSED: frames}
+        assert (await pictures.of(Now(WHO, Tally(frames + 10, 0, refused)))).picture.frames == 10
 
 
 async def test_damage_is_counted_and_the_rest_is_drawn(tmp_path: Path) -> None:

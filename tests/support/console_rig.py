@@ -49,7 +49,10 @@ _CHECKED = frozenset({("light", WIDE), ("dark", NARROW)})
 # What a story in a browser may take on a machine that is busy otherwise, in seconds.
 WATCHDOG = 300.0
 _SERIOUS = frozenset({"serious", "critical"})
-_REFUSED = "Failed to load resource: the server responded with a status of 4"
+_REFUSED = tuple(
+    f"Failed to load resource: the server responded with a status of {status}"
+    for status in ("4", "503")
+)
 _CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 
 

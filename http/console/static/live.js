@@ -7,6 +7,9 @@
 const LAG_MS = 1100;
 const MOST_BEHIND_MS = 3000;
 const TRACE_MS = 20000;
+const MOST_WAITING = 300;
+const AGAIN_MS = 5000;
+const SIGNED_OUT = "Signed out. Open the page again.";
 const SEEN = 0.3; // below that visibility a landmark's place is a guess
 
 // MediaPipe's 33 landmarks: which of them a limb joins.
@@ -54,6 +57,9 @@ function take(told) {
   }
   reps = told.reps;
   state.textContent = "Live";
+  // A tab that nobody sees is not drawn in, and goes on to be told.
+  if (waiting.length > MOST_WAITING) waiting.splice(0, waiting.length - MOST_WAITING);
+  live.dataset.waiting = String(waiting.length);
   const newest = waiting.at(-1)?.at ?? 0;
   if (clock === null || newest - playing() > MOST_BEHIND_MS || newest < clock) {
     clock = newest - LAG_MS;
@@ -177,16 +183,30 @@ function play() {
   else requestAnimationFrame(play);
 }
 
-const events = new EventSource(live.dataset.events);
-events.addEventListener("message", (event) => take(JSON.parse(event.data)));
-events.addEventListener("signed-out", () => {
-  events.close();
-  state.textContent = "Signed out. Open the page again.";
-});
-events.addEventListener("error", () => {
-  state.textContent =
-    events.readyState === EventSource.CLOSED
-      ? "The service has closed the line. Open the page again."
-      : "The line is broken; trying again…";
-});
+function listen() {
+  const events = new EventSource(live.dataset.events);
+  events.addEventListener("message", (event) => take(JSON.parse(event.data)));
+  events.addEventListener("signed-out", () => {
+    events.close();
+    state.textContent = SIGNED_OUT;
+  });
+  events.addEventListener("error", () => {
+    state.textContent = "The line is broken; trying again…";
+    if (events.readyState === EventSource.CLOSED) find();
+  });
+}
+
+// A browser does not say why a stream was refused; asking once more does.
+async function find() {
+  const answer = await fetch(live.dataset.events, { headers: { Accept: "application/json" } }).catch(() => null);
+  answer?.body?.cancel();
+  if (answer?.status === 401) {
+    state.textContent = SIGNED_OUT;
+    return;
+  }
+  if (answer?.status === 503) state.textContent = "As many look on already as may; trying again…";
+  setTimeout(listen, AGAIN_MS);
+}
+
+listen();
 play();

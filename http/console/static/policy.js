@@ -138,7 +138,15 @@ function compareLive() {
     stress.textContent = String(Math.round(told.values["stress.level"]));
     draw();
   });
-  source.addEventListener("signed-out", () => source.close());
+  // A chart that has stopped looks like one in which nothing happens.
+  const stopped = (words) => compare.after(node("p", `${words}: what is drawn ends there. Open the page again.`, "error"));
+  source.addEventListener("signed-out", () => {
+    source.close();
+    stopped("Signed out");
+  });
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) stopped("The service does not tell any more");
+  });
 }
 
 if (compare) compareLive();

@@ -51,7 +51,9 @@ def demo(
                 tell=typer.echo,
             )
         except BaseExceptionGroup as group:
-            told = [leaf for leaf in leaves(group) if isinstance(leaf, BenchError)]
+            told = [
+                leaf for leaf in leaves(group) if isinstance(leaf, BenchError | BrokenPipeError)
+            ]
             if not told:
                 raise
             raise told[0] from None

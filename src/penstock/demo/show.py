@@ -1,8 +1,8 @@
 """The demo itself: a service of its own, patients who come and go, and now and then a line of it.
 
 The service is an ordinary one but for two settings: its folder is a temporary one, and its memory
-for frames is the smallest there is, so that two hundred patients press it on any machine as ten
-thousand would press the usual one. All the rest (thresholds, budgets, ends) is as it comes.
+for frames is the smallest there is, so that two hundred patients fill it on any machine. All the
+rest (thresholds, budgets, ends) is as it comes.
 """
 
 import re
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import webbrowser
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ _FINALS_SECONDS = 30.0
 _READING_AT_ONCE = 16
 # One of the steady patients, who is shown.
 _SHOWN_AFTER_SECONDS = 2.0
+# Ctrl-C, a kill, and a terminal that is closed.
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FRAMES = re.compile(r'penstock_frames_total\{.*outcome="(\w+)"')
 
 Tell = Callable[[str], None]
@@ -63,6 +65,17 @@ class Summary:
 
 def run_demo(plan: Plan, *, port: int, open_browser: bool, tell: Tell) -> Summary | None:
     """Run it from beginning to end; None when somebody stopped it. Nothing is left behind."""
+    for number in _STOPPING:
+        # A signal that was to be ignored, as by nohup, still is.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        return _run(plan, port=port, open_browser=open_browser, tell=tell)
+    except KeyboardInterrupt:
+        return None
+
+
+def _run(plan: Plan, *, port: int, open_browser: bool, tell: Tell) -> Summary | None:
     tell("Recording the patients…")
     recorded = recordings(plan.seconds + 5)
     with tempfile.TemporaryDirectory(prefix="penstock-demo-") as folder:
@@ -107,14 +120,16 @@ class Show:
 
     async def run(self, open_browser: bool) -> Summary | None:  # noqa: FBT001  trio passes it so
         """Play it; None when a signal stopped it."""
-        async with (
-            httpx.AsyncClient(base_url=self.url, timeout=30) as http,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(_until_stopped, nursery.cancel_scope)
-            summary = await self._play(http, open_browser=open_browser)
-            nursery.cancel_scope.cancel()
-            return summary
+        heard = [one for one in _STOPPING if signal.getsignal(one) is not signal.SIG_IGN]
+        with trio.open_signal_receiver(*heard) as signals:
+            async with (
+                httpx.AsyncClient(base_url=self.url, timeout=30) as http,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(_until_stopped, signals, nursery.cancel_scope)
+                summary = await self._play(http, open_browser=open_browser)
+                nursery.cancel_scope.cancel()
+                return summary
         return None
 
     async def _play(self, http: httpx.AsyncClient, *, open_browser: bool) -> Summary:
@@ -155,7 +170,7 @@ class Show:
         shown = next(iter(self.ward.here), None)
         console = self._link("/console")
         self._tell(
-            f"\nThe operator's console (the link signs you in; it is good for an hour):\n{console}"
+            f"\nThe operator's console (the link fills in its sign-in, for an hour):\n{console}"
         )
         if shown is not None:
             self._tell(f"\nOne patient, live:\n{self._link(f'/console/live/{shown}')}")
@@ -236,7 +251,6 @@ async def _read_final(
         await trio.sleep(_STEP_SECONDS)
 
 
-async def _until_stopped(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
+async def _until_stopped(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()

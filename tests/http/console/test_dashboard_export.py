@@ -76,7 +76,7 @@ async def test_every_list_has_its_export(serve: Serve) -> None:
             assert disposition.startswith(f'attachment; filename="penstock-{listing.name}-')
 
 
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "\n@x")
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "\n@x", "\uff1d1", "\uff20A1")
 
 
 async def test_no_cell_is_a_formula(serve: Serve) -> None:

@@ -173,6 +173,29 @@ async def test_no_more_listen_than_may(serve: Serve) -> None:
                 await again.stream.aclose()
 
 
+async def test_no_more_listen_than_may_however_fast_they_come(serve: Serve) -> None:
+    """Of many that come at once, as many are told the history as may listen, and no more."""
+    told: list[str] = []
+
+    async def listen(console: Console) -> None:
+        events = await _open(console, LIVE, {})
+        async with events.stream:
+            told.append((await events.next())[0] if events.head.status_code == 200 else "refused")
+            if told[-1] == "history":
+                await events.until_end()
+
+    async with (
+        serve(console_streams=2) as service,
+        signed_in(service) as console,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(12):
+            nursery.start_soon(listen, console)
+        await _wait(lambda: len(told) == 12)
+        assert told.count("history") == 2
+        service.stopping.set()
+
+
 async def test_a_listener_that_goes_is_noticed(serve: Serve) -> None:
     """Closing its own side is enough: nothing waits for the last byte of a stream of events."""
     async with (
@@ -213,6 +236,21 @@ async def test_a_stream_keeps_no_visit_alive(serve: Serve, monkeypatch: pytest.M
     async with serve() as service, signed_in(service) as console, _listening(console) as events:
         assert (await events.next())[0] == "history"
         assert (await events.until_end())[-1] == "signed-out"
+
+
+async def test_coming_back_to_a_stream_keeps_no_visit_alive(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Browsers open a stream again by themselves, however often it breaks: the visit idles out."""
+    monkeypatch.setattr(visits, "IDLE_SECONDS", 1.0)
+    async with serve() as service, signed_in(service) as console:
+        with trio.fail_after(PATIENCE):
+            while True:
+                events = await _open(console, LIVE, {})
+                async with events.stream:
+                    if events.head.status_code == 401:
+                        break
+                await trio.sleep(0.1)
 
 
 @pytest.mark.parametrize("count", [1, 8])

@@ -1,9 +1,10 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 import httpx
+import numpy as np
 import orjson
 import pytest
 import trio
@@ -157,6 +158,68 @@ async def test_what_is_no_session_has_no_page(serve: Serve) -> None:
         assert (page.status_code, "a session&#39;s id is a UUID" in page.text) == (404, True)
         data = await console.get("/console/live/nobody/frames", accept="text/event-stream")
         assert (data.status_code, data.json()["code"]) == (404, "not_found")
+
+
+async def test_what_lies_far_out_is_told_in_numbers(
+    serve: Serve, make_token: Callable[..., str]
+) -> None:
+    """Landmarks at the ends of what a float can hold, and none at all, are told all the same."""
+    landmarks = np.full((10, 33, 4), 3e38, np.float32)
+    landmarks[:, ::2] *= -1
+    landmarks[:, 0] = np.nan
+    body = wire.encode(landmarks, np.arange(10) * 100)
+    headers = {
+        "Authorization": f"Bearer {make_token(1)}",
+        "Content-Type": "application/octet-stream",
+    }
+    async with (
+        serve() as service,
+        signed_in(service) as console,
+        _events(service, console) as told,
+    ):
+        assert await anext(told) == "retry: 2000"
+        answer = await console.client.post("/v1/pose/frames", content=body, headers=headers)
+        assert answer.status_code == 202, answer.text
+        with trio.fail_after(_PATIENCE):
+            event: Any = await anext(told)
+            while not isinstance(event, dict):
+                event = await anext(told)
+        values = [value for frame in event["points"] for point in frame for value in point]
+        assert len(values) == 10 * 33 * 3
+        assert all(isinstance(value, float) for value in values)
+
+
+async def test_the_page_says_why_it_waits_and_keeps_only_the_newest(
+    serve: Serve, browsers: Browsers, make_token: Callable[..., str]
+) -> None:
+    """One too many is told so and comes in later; a tab that draws nothing piles no frames up."""
+    async with serve() as service, signed_in(service) as console, trio.open_nursery() as nursery:
+        with ExitStack() as others:
+            for _ in range(MOST_WATCHES):
+                others.enter_context(service.sessions._plant.watches.watch(str(UUID(int=9))))
+            left, here = trio.Event(), trio.lowlevel.current_trio_token()
+            nursery.start_soon(lambda: _exercise(service, make_token(1), every=0.1, seconds=300))
+
+            def story(page: Page) -> None:
+                page.emulate_media(reduced_motion="no-preference")
+                page.add_init_script("window.requestAnimationFrame = () => 0;")
+                page.goto(f"/console/live/{SESSION}")
+                until(page, "document.getElementById('state').textContent.includes('as may')")
+                trio.from_thread.run_sync(left.set, trio_token=here)
+                until(page, "Number(document.getElementById('live').dataset.waiting) >= 290")
+                taken = "Number(document.getElementById('live').dataset.taken)"
+                before = page.evaluate(taken)
+                until(page, f"{taken} > {before} + 3")
+                assert page.evaluate("document.getElementById('live').dataset.waiting") == "300"
+
+            nursery.start_soon(lambda: _close_after(left, others))
+            await tell(browsers, console, story)
+        nursery.cancel_scope.cancel()
+
+
+async def _close_after(event: trio.Event, stack: ExitStack) -> None:
+    await event.wait()
+    stack.close()
 
 
 async def test_the_page_shows_the_skeleton_and_counts(

@@ -96,6 +96,7 @@ async def test_what_is_refused_is_told_beside_the_knob_and_kept(serve: Serve) ->
     [
         ({"set.thin_at": "a lot"}, 422, "it must be a number from 0 to 100"),
         ({"set.thin_at": "1e999"}, 422, "it must be a number from 0 to 100"),
+        ({"set.thin_at": "60", "expires": "1e999"}, 400, "expires_in_seconds"),
         ({"set.nonsense": "1"}, 422, "there is no such knob"),
         ({}, 422, "the edit names no knob"),
         ({"set.thin_at": "40", "reason": " "}, 400, "reason"),

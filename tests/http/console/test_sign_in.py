@@ -13,6 +13,7 @@ from console_rig import (
     check_looks,
     signed_in,
     tell,
+    until,
     user_token,
     visitor,
 )
@@ -46,7 +47,7 @@ async def test_an_operator_signs_in_looks_around_and_signs_out(serve: Serve) -> 
         assert (await console.get("/console/health")).status_code == 200
         # Who is in is not asked again.
         again = await console.get("/console/sign-in?next=/console/health")
-        assert again.headers["location"] == "/console/health"
+        assert again.headers["location"] == "/console/health#"
         left = await console.post("/console/sign-out")
         assert left.status_code == 303
         assert "Max-Age=0" in left.headers["set-cookie"]
@@ -233,5 +234,29 @@ async def test_a_browser_signs_in_and_out(serve: Serve, browsers: Browsers) -> N
             page.go_back()
             page.reload()
             assert page.inner_text("h1") == "Sign in"
+
+        await tell(browsers, nobody, story)
+
+
+async def test_a_links_token_stays_in_no_address(serve: Serve, browsers: Browsers) -> None:
+    """Whether its reader is signed in or not, what a link has behind its # is gone on arrival."""
+    async with serve(watchdog=WATCHDOG) as service, visitor(service) as nobody:
+        token = user_token(service)
+        link = f"/console/sign-in?next=%2Fconsole%2Fhealth#token={token}"
+
+        def story(page: Page) -> None:
+            page.goto(link)
+            assert page.input_value("#field-token") == token
+            assert token not in page.url
+            page.fill("#field-token", "")
+            page.goto(link)
+            until(page, f"document.getElementById('field-token').value === '{token}'")
+            assert token not in page.url
+            page.click("button.main")
+            assert page.inner_text("h1") == "Health"
+            assert token not in page.url
+            page.goto(link)
+            assert page.inner_text("h1") == "Health"
+            assert token not in page.evaluate("location.href")
 
         await tell(browsers, nobody, story)
