@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 # Arguments for pytest, such as ARGS='-k settings'.
 ARGS ?=
+# One more than there are cores, as many tests mostly wait for a process or a page.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 BENCH_ARGS ?=
 DEMO_ARGS ?=
 REPORT = --json bench-reports/$(1).json --html bench-reports/$(1).html
@@ -28,7 +30,7 @@ demo: $(DEV) ## show the engine at work: two minutes of synthetic patients, then
 
 test: $(DEV) ## install what the tests need, then run them all (ARGS='-k name' for some)
 	@echo "Running the tests, on every core"
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(DEV) ## check style, types, and that the generated reference tables are up to date
 	@echo "Checking style (ruff)"
