@@ -85,6 +85,10 @@ async def test_ends_survive_a_database_that_goes_away(
                 assert (await service.get("/readyz"))[0] == 200
                 await trio.to_thread.run_sync(postgres_server.stop)
                 await trio.sleep(OUTAGE_SECONDS)
+                # On a busy machine it takes longer until everybody has been told.
+                with trio.fail_after(60):
+                    while len(ends.told_to_wait) < SUBMITTERS:  # noqa: ASYNC110 - of a process
+                        await trio.sleep(0.05)
                 status, body = await service.get("/readyz")
                 await trio.to_thread.run_sync(postgres_server.start)
                 assert status == 503
