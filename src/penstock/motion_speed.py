@@ -14,12 +14,13 @@ import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median, quantiles
+from statistics import median
 
 from penstock.bench.patients import Exercise, draw_traits, record
 from penstock.engine.figures import figures
 from penstock.engine.inbox import Arrival
 from penstock.engine.motion.motion import NO_MOTION, Motion, dumped
+from penstock.engine.motion.track import quantile
 from penstock.engine.outcomes import Tally
 from penstock.engine.turbine import moved
 from penstock.engine.wire import decode, encode
@@ -91,7 +92,7 @@ def measure_motion(
         in_a_turn,
         sum(spent) / (batches * minutes) * 1e6,
         tuple(one / batches * 1e6 for one in spent),
-        (median(took) * 1e3, _nine_of_ten(took) * 1e3, max(took) * 1e3),
+        (median(took) * 1e3, quantile(took, 0.9) * 1e3, max(took) * 1e3),
         sum(sizes) // len(sizes),
         max(sizes),
     )
@@ -105,10 +106,6 @@ def _batch(recordings: Sequence[Sequence[Arrival]], number: int, second: int) ->
 def _spread(sessions: int) -> list[int]:
     number = min(_CONCLUDED, sessions)
     return [place * sessions // number for place in range(number)]
-
-
-def _nine_of_ten(values: list[float]) -> float:
-    return quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
 
 
 def _figures_seconds(motion: Motion) -> float:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import trio
 import typer
 
+from penstock.commands.ledger_errors import telling_ledger_errors
 from penstock.commands.options import Config, DatabaseUrl, DataDir, Json, settings_in_force
 from penstock.commands.output import print_json
-from penstock.commands.serve import leaves
 from penstock.errors import StartupError
 
 if TYPE_CHECKING:
@@ -52,16 +52,8 @@ def verify(
         required=(),
     )
     told = _read_noted(noted)
-    from penstock.storage.ledger import LedgerOpenError  # noqa: PLC0415 - the others do without
-
-    try:
+    with telling_ledger_errors():
         found = trio.run(partial(_verify, settings, told))
-    except (LedgerOpenError, BaseExceptionGroup) as error:
-        ours = (LedgerOpenError, StartupError)
-        known = [leaf for leaf in leaves(error) if isinstance(leaf, ours)]
-        if not known:
-            raise
-        raise StartupError(str(known[0])) from None
     if as_json:
         print_json(found)
     elif found["holds"]:

@@ -7,24 +7,20 @@ from typing import Annotated
 
 import trio
 import typer
-from pydantic import ValidationError
 
+from penstock.commands.bench.new_ledger import (
+    NewDatabaseUrl,
+    new_ledger_settings,
+    store_of,
+)
+from penstock.commands.ledger_errors import telling_ledger_errors
 from penstock.commands.options import Json
 from penstock.commands.output import print_json, print_table
-from penstock.commands.serve import leaves
-from penstock.errors import StartupError
-from penstock.setting_fields import Settings, allowed
 
 
 def ledger(
     *,
-    database_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="An empty PostgreSQL database made for this; without it, SQLite in a new folder.",
-        ),
-    ] = None,
+    database_url: NewDatabaseUrl = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -42,23 +38,11 @@ def ledger(
     """
     # Here and not above: the other commands do without the second of imports.
     from penstock.ledger_speed import measure_new_ledger  # noqa: PLC0415
-    from penstock.storage.ledger import LedgerOpenError  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="penstock-ledger-", dir=folder) as data_dir:
-        try:
-            settings = Settings.model_validate(
-                {"data_dir": Path(data_dir), "database_url": database_url or ""}
-            )
-        except ValidationError:
-            raise StartupError(f"--database-url: it must be {allowed('database_url')}") from None
-        try:
+        settings = new_ledger_settings(data_dir, database_url)
+        with telling_ledger_errors():
             measured = trio.run(partial(measure_new_ledger, settings, seconds=seconds))
-        except (LedgerOpenError, BaseExceptionGroup) as error:
-            ours = (LedgerOpenError, StartupError)
-            told = [leaf for leaf in leaves(error) if isinstance(leaf, ours)]
-            if not told:
-                raise
-            raise StartupError(str(told[0])) from None
     if as_json:
         print_json(measured)
         return
@@ -74,5 +58,5 @@ def ledger(
             )
             for row in measured
         ),
-        title="SQLite" if settings.database_url is None else "PostgreSQL",
+        title=store_of(settings),
     )

@@ -8,26 +8,23 @@ from typing import Annotated
 
 import trio
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
+from penstock.commands.bench.new_ledger import (
+    NewDatabaseUrl,
+    new_ledger_settings,
+    store_of,
+)
+from penstock.commands.ledger_errors import telling_ledger_errors
 from penstock.commands.options import Json
 from penstock.commands.output import print_json, print_table
-from penstock.commands.serve import leaves
-from penstock.errors import StartupError
-from penstock.setting_fields import Settings, allowed
 
 _TOLD_EVERY = 50_000
 
 
 def sync(
     *,
-    database_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="An empty PostgreSQL database made for this; without it, SQLite in a new folder.",
-        ),
-    ] = None,
+    database_url: NewDatabaseUrl = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -55,27 +52,18 @@ def sync(
             typer.echo(f"{loaded:,} summaries loaded", err=True)
 
     with tempfile.TemporaryDirectory(prefix="penstock-sync-", dir=folder) as data_dir:
-        given = {
-            "data_dir": Path(data_dir),
-            "database_url": database_url or "",
-            "session_secret": SecretStr(secrets.token_hex(32)),
-            "user_jwt_secret": SecretStr(secrets.token_hex(32)),
-            "service_jwt_secret": SecretStr(secrets.token_hex(32)),
-        }
-        try:
-            settings = Settings.model_validate(given)
-        except ValidationError:
-            raise StartupError(f"--database-url: it must be {allowed('database_url')}") from None
+        settings = new_ledger_settings(
+            data_dir,
+            database_url,
+            session_secret=SecretStr(secrets.token_hex(32)),
+            user_jwt_secret=SecretStr(secrets.token_hex(32)),
+            service_jwt_secret=SecretStr(secrets.token_hex(32)),
+        )
         measure = partial(
             measure_sync, settings, seconds=seconds, summaries=summaries, asked=asked, told=told
         )
-        try:
+        with telling_ledger_errors():
             measured = trio.run(measure)
-        except BaseExceptionGroup as error:
-            ours = [leaf for leaf in leaves(error) if isinstance(leaf, StartupError)]
-            if not ours:
-                raise
-            raise StartupError(*ours[0].lines) from None
     if as_json:
         print_json(measured)
         return
@@ -92,7 +80,7 @@ def sync(
             )
             for row in measured.batches
         ),
-        title="SQLite" if settings.database_url is None else "PostgreSQL",
+        title=store_of(settings),
     )
     print_table(
         ("With that many", "Rows", "p50 ms", "p99 ms", "Worst ms"),
